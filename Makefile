@@ -1,0 +1,59 @@
+GO ?= go
+TOOL = $(GO) tool -modfile=tools/go.mod
+
+.PHONY: help
+help: ## print what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
+
+.PHONY: build
+build: ## build the program: ./infinia
+	$(GO) build -o infinia ./cmd/infinia
+
+.PHONY: demo
+demo: ## the whole job on real parts, explained step by step
+	$(GO) run ./cmd/infinia demo
+
+.PHONY: test
+test: ## run the tests
+	$(GO) test ./...
+
+.PHONY: check
+check: generated vet lint deadcode race ## everything that CI runs
+
+.PHONY: vet
+vet:
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w on these files'; exit 1; }
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: ## staticcheck
+	$(TOOL) staticcheck ./...
+
+.PHONY: deadcode
+deadcode: ## code that nothing reaches
+	@out="$$($(TOOL) deadcode -test ./... | grep -v /pgdb/)"; test -z "$$out" || { echo "$$out"; exit 1; }
+
+.PHONY: race
+race: ## the tests under the race detector
+	$(GO) test -race ./...
+
+.PHONY: generate
+generate: ## write what is generated: queries and pages
+	$(TOOL) sqlc -f internal/store/sqlc.yaml generate
+	$(TOOL) templ generate -path internal/console
+	$(GO) test . ./internal/... -run 'Stories|Reference' -update
+
+.PHONY: generated
+generated: generate ## fail when generated files are not committed
+	git diff --exit-code
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (default 20s)
+	@for f in envelope:FuzzParseRequest envelope:FuzzOpen envelope:FuzzParseKey money:FuzzAmount internal/trade:FuzzCheck; do \
+		$(GO) test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $${FUZZTIME:-20s} -fuzzminimizetime 1x || exit 1; done
+
+.PHONY: bench
+bench: ## the figures, each with what it was measured by
+	$(GO) test ./envelope -run '^$$' -bench . -benchtime 1s
+	$(GO) test ./internal/op -run '^$$' -bench Shares -benchtime 20000x
+	$(GO) test ./internal/server -run '^$$' -bench . -benchtime 2s

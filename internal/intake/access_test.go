@@ -1,0 +1,354 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+)
+
+func TestLoginRefused(t *testing.T) {
+	t.Parallel()
+	r := start(t, Settings{})
+	stranger, _ := newKey(t)
+	for name, login := range map[string]struct {
+		user string
+		key  ssh.Signer
+	}{
+		"another key":        {"demo", stranger},
+		"another app's key":  {"demo", r.keys["other"]},
+		"unknown app":        {"nobody", r.keys["demo"]},
+		"letter case":        {"Demo", r.keys["demo"]},
+		"no name":            {"", r.keys["demo"]},
+		"a path for a name":  {"../demo", r.keys["demo"]},
+		"a folder of others": {"demo/upload", r.keys["demo"]},
+	} {
+		if _, _, err := r.login(login.user, login.key); err == nil || !strings.Contains(err.Error(), "unable to authenticate") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(r.cfg.Dir, "nobody")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a refused login left a folder: %v", err)
+	}
+}
+
+func TestKeysUnavailable(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	keys := r.cfg.Keys
+	r.cfg.Keys = func(ctx context.Context, app string) ([]ssh.PublicKey, error) {
+		k, _ := keys(ctx, app)
+		return k, errors.New("database away")
+	}
+	r.start()
+	if _, _, err := r.login("demo", r.keys["demo"]); err == nil {
+		t.Error("logged in though the keys could not be read")
+	}
+}
+
+func TestAppsAreApart(t *testing.T) {
+	t.Parallel()
+	r := start(t, Settings{})
+	demo, _ := r.connect("demo")
+	other, _ := r.connect("other")
+	put(t, demo, "/upload/TDU-1.csv", "demo's")
+	put(t, other, "/upload/TDU-1.csv", "other's")
+	try(t, r.srv.Result("other", "TDU-1_summary.json", text("{}")))
+	if got := read(t, demo, "/upload/TDU-1.csv"); got != "demo's" {
+		t.Errorf("demo reads %q", got)
+	}
+	if got := listed(t, demo, "/"); !slices.Equal(got, []string{"result", "upload"}) {
+		t.Errorf("the root shows %v", got)
+	}
+	if got := listed(t, demo, "/result"); len(got) != 0 {
+		t.Errorf("demo sees %v", got)
+	}
+	r.quiet()
+	got := map[string]string{}
+	for range 2 {
+		select {
+		case u := <-r.got:
+			data, err := os.ReadFile(u.Path)
+			try(t, err)
+			got[u.AppID] = string(data)
+		case <-time.After(deadline):
+			t.Fatal("not handed over")
+		}
+	}
+	if got["demo"] != "demo's" || got["other"] != "other's" {
+		t.Errorf("handed over %v", got)
+	}
+}
+
+func TestNoWayOut(t *testing.T) {
+	t.Parallel()
+	r := start(t, Settings{})
+	c, _ := r.connect("demo")
+	put(t, c, "/upload/TDU-1.csv.part", "one")
+	// What an operator might leave there is no way out either.
+	secret := filepath.Join(t.TempDir(), "secret")
+	try(t, os.WriteFile(secret, []byte("secret"), 0o600))
+	upload := filepath.Join(r.cfg.Dir, "demo", "upload")
+	try(t, os.Symlink(secret, filepath.Join(upload, "link.csv")))
+	try(t, os.Symlink("TDU-1.csv.part", filepath.Join(upload, "inner.csv")))
+
+	for _, name := range []string{
+		"/kept", "/intake/files", "/upload/../kept", "/../other/upload", "/upload/../../other/upload/TDU-1.csv",
+		"/etc/passwd", "../../../etc/passwd", "/upload/TDU-1.csv.part/x", "/upload/link.csv", "/upload/inner.csv", "/upload/a\x00b",
+	} {
+		if _, err := c.Open(name); err == nil {
+			t.Errorf("opened %q", name)
+		}
+		if _, err := c.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC); err == nil {
+			t.Errorf("wrote %q", name)
+		}
+		if _, err := c.Stat(name); err == nil {
+			t.Errorf("described %q", name)
+		}
+		if _, err := c.ReadDir(name); err == nil {
+			t.Errorf("listed %q", name)
+		}
+		if err := c.PosixRename("/upload/TDU-1.csv.part", name); err == nil {
+			t.Errorf("renamed to %q", name)
+		}
+		if err := c.Truncate(name, 0); err == nil {
+			t.Errorf("truncated %q", name)
+		}
+		if err := c.Remove(name); err == nil {
+			t.Errorf("removed %q", name)
+		}
+	}
+	if data, err := os.ReadFile(secret); err != nil || string(data) != "secret" {
+		t.Errorf("secret is now %q, %v", data, err)
+	}
+	for what, err := range map[string]error{
+		"symlink":         c.Symlink("/etc/passwd", "/upload/a.csv"),
+		"hard link":       c.Link("/upload/TDU-1.csv.part", "/upload/a.csv"),
+		"mkdir":           c.Mkdir("/upload/a"),
+		"rmdir":           c.RemoveDirectory("/upload"),
+		"remove a folder": c.Remove("/result"),
+		"rename a folder": c.Rename("/upload", "/result/upload"),
+	} {
+		if !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if got := listed(t, c, "/upload"); !slices.Equal(got, []string{"TDU-1.csv.part"}) {
+		t.Errorf("listed %v", got)
+	}
+}
+
+func TestResultIsReadOnly(t *testing.T) {
+	t.Parallel()
+	r := start(t, Settings{})
+	c, _ := r.connect("demo")
+	try(t, r.srv.Result("demo", "TDU-1_error.csv", text("bad")))
+	try(t, r.srv.Result("demo", "TDU-1_error.csv", text("worse")))
+	if got := read(t, c, "/result/TDU-1_error.csv"); got != "worse" {
+		t.Errorf("read %q", got)
+	}
+	put(t, c, "/upload/x.csv.part", "x")
+	_, created := c.Create("/result/new.csv")
+	_, opened := c.OpenFile("/result/TDU-1_error.csv", os.O_RDWR)
+	for what, err := range map[string]error{
+		"create":      created,
+		"open":        opened,
+		"remove":      c.Remove("/result/TDU-1_error.csv"),
+		"rename in":   c.Rename("/upload/x.csv.part", "/result/x.csv"),
+		"rename out":  c.Rename("/result/TDU-1_error.csv", "/upload/x.csv"),
+		"rename over": c.PosixRename("/upload/x.csv.part", "/result/TDU-1_error.csv"),
+		"truncate":    c.Truncate("/result/TDU-1_error.csv", 0),
+		"chmod":       c.Chmod("/result/TDU-1_error.csv", 0o777),
+	} {
+		if !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if got := read(t, c, "/result/TDU-1_error.csv"); got != "worse" {
+		t.Errorf("read %q afterwards", got)
+	}
+}
+
+func TestResultIsWholeOrAbsent(t *testing.T) {
+	t.Parallel()
+	r := start(t, Settings{})
+	c, _ := r.connect("demo")
+	broken := errors.New("broken")
+	err := r.srv.Result("demo", "TDU-1_error.csv", func(w io.Writer) error {
+		_, _ = w.Write([]byte("half"))
+		if got := listed(t, c, "/result"); len(got) != 0 {
+			t.Errorf("seen while it is written: %v", got)
+		}
+		return broken
+	})
+	if !errors.Is(err, broken) || len(listed(t, c, "/result")) != 0 {
+		t.Errorf("%v, and %v is there", err, listed(t, c, "/result"))
+	}
+	for _, bad := range [][2]string{{"demo", "../upload/x.csv"}, {"demo", ""}, {"demo", ".."}, {"../demo", "x"}, {"", "x"}} {
+		if err := r.srv.Result(bad[0], bad[1], text("x")); err == nil {
+			t.Errorf("wrote %q", bad)
+		}
+	}
+}
+
+func TestConnectionLimits(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	r.cfg.MaxConnections, r.cfg.MaxConnectionsPerApp = 3, 2
+	r.start()
+	in := func(app string) bool {
+		_, _, err := r.login(app, r.keys[app])
+		return err == nil
+	}
+	_, conn := r.connect("demo")
+	r.connect("demo")
+	if in("demo") {
+		t.Error("a third connection of one app")
+	}
+	eventually(t, "the refused connection to be gone", func() bool { return in("other") })
+	if in("other") {
+		t.Error("a fourth connection in all")
+	}
+	try(t, conn.Close())
+	eventually(t, "room", func() bool { return in("demo") })
+}
+
+func TestLoginGrace(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	r.cfg.LoginGrace = 100 * time.Millisecond
+	r.start()
+	conn, err := net.Dial("tcp", r.addr)
+	try(t, err)
+	defer func() { _ = conn.Close() }()
+	try(t, conn.SetDeadline(time.Now().Add(deadline)))
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		t.Errorf("who does not log in is not cut off: %v", err)
+	}
+}
+
+func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	r.cfg.IdleTimeout = time.Second
+	r.start()
+	c, _ := r.connect("demo")
+	cut := make(chan error, 1)
+	go func() { cut <- c.Wait() }()
+	select {
+	case <-cut:
+	case <-time.After(deadline):
+		t.Error("an idle client is not cut off")
+	}
+}
+
+func TestOpenFilesAreBounded(t *testing.T) {
+	t.Parallel()
+	r := start(t, Settings{})
+	c, _ := r.connect("demo")
+	put(t, c, "/upload/TDU-1.csv.part", "one")
+	var files []*sftp.File
+	for range maxHandles {
+		f, err := c.Open("/upload/TDU-1.csv.part")
+		try(t, err)
+		files = append(files, f)
+	}
+	if _, err := c.Open("/upload/TDU-1.csv.part"); !failed(err) {
+		t.Errorf("one more: %v", err)
+	}
+	try(t, files[0].Close())
+	if got := read(t, c, "/upload/TDU-1.csv.part"); got != "one" {
+		t.Errorf("read %q", got)
+	}
+}
+
+func TestPanicEndsOneRequest(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	bug := make(chan bool, 1)
+	bug <- true
+	r.cfg.Settings = func(context.Context, string) (Settings, error) {
+		select {
+		case <-bug:
+			panic("bug")
+		default:
+			return Settings{}, nil
+		}
+	}
+	r.start()
+	c, _ := r.connect("demo")
+	if _, err := c.Create("/upload/TDU-1.csv"); !failed(err) {
+		t.Errorf("the request that met the bug: %v", err)
+	}
+	put(t, c, "/upload/TDU-1.csv", "one")
+}
+
+func TestOnlySFTP(t *testing.T) {
+	t.Parallel()
+	r := start(t, Settings{})
+	client, err := ssh.Dial("tcp", r.addr, &ssh.ClientConfig{
+		User:            "demo",
+		Auth:            []ssh.AuthMethod{ssh.PublicKeys(r.keys["demo"])},
+		HostKeyCallback: ssh.FixedHostKey(r.cfg.HostKey.PublicKey()),
+	})
+	try(t, err)
+	defer func() { _ = client.Close() }()
+	s, err := client.NewSession()
+	try(t, err)
+	if err := s.Run("id"); err == nil {
+		t.Error("ran a command")
+	}
+	if _, err := client.Dial("tcp", r.addr); err == nil {
+		t.Error("forwarded a port")
+	}
+}
+
+func TestHostKey(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "sub", "host_key")
+	made, err := LoadOrMakeHostKey(path)
+	try(t, err)
+	loaded, err := LoadOrMakeHostKey(path)
+	try(t, err)
+	if string(made.PublicKey().Marshal()) != string(loaded.PublicKey().Marshal()) || made.PublicKey().Type() != ssh.KeyAlgoED25519 {
+		t.Error("the key changed")
+	}
+	info, err := os.Stat(path)
+	try(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	try(t, os.WriteFile(path, []byte("damaged"), 0o600))
+	if _, err := LoadOrMakeHostKey(path); err == nil {
+		t.Error("a damaged key was replaced or accepted")
+	}
+}
+
+func text(s string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, s)
+		return err
+	}
+}
+
+func listed(t *testing.T, c *sftp.Client, dir string) []string {
+	t.Helper()
+	infos, err := c.ReadDir(dir)
+	try(t, err)
+	var names []string
+	for _, i := range infos {
+		names = append(names, i.Name())
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,350 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/pkg/sftp"
+)
+
+// session answers the SFTP requests of one channel. The client sees two flat folders, /upload and /result.
+type session struct {
+	ctx  context.Context
+	tree *tree
+	log  *slog.Logger
+	open atomic.Int64 // handles
+}
+
+// maxHandles bounds what one session holds open; clients that transfer in parallel use a few.
+const maxHandles = 64
+
+var (
+	errReadOnly  = fmt.Errorf("only files in /upload can be changed: %w", sftp.ErrSSHFxPermissionDenied)
+	errNoFolders = fmt.Errorf("folders and links cannot be made or removed: %w", sftp.ErrSSHFxPermissionDenied)
+	errName      = fmt.Errorf("a file in /upload is named <requestNo>.csv, <requestNo>.csv.done, <requestNo>.csv.sha256, "+
+		"or temporarily .*, *.part, *.filepart, *.tmp or *~: %w", sftp.ErrSSHFxPermissionDenied)
+	errHandles = fmt.Errorf("too many open files: %w", sftp.ErrSSHFxFailure)
+	errLater   = fmt.Errorf("not available, try again later: %w", sftp.ErrSSHFxFailure)
+)
+
+// locate splits a client's path into folder and name: "", "" is the root, and a folder has no name.
+func locate(p string) (dir, name string, err error) {
+	dir, name, _ = strings.Cut(strings.TrimPrefix(path.Clean("/"+p), "/"), "/")
+	if dir != "" && dir != uploadDir && dir != resultDir || strings.Contains(name, "/") {
+		return "", "", sftp.ErrSSHFxNoSuchFile
+	}
+	return dir, name, nil
+}
+
+// target is the name of a file that the client may change, with the app's rules.
+func (s *session) target(p string) (string, Settings, error) {
+	dir, name, err := locate(p)
+	if err != nil || dir != uploadDir || name == "" {
+		return "", Settings{}, errReadOnly
+	}
+	set, err := s.tree.settings(s.ctx)
+	if err != nil {
+		s.log.Error("intake settings", "err", err)
+		return "", Settings{}, errLater
+	}
+	return name, set, nil
+}
+
+// Fileread opens a file for reading.
+func (s *session) Fileread(r *sftp.Request) (_ io.ReaderAt, err error) {
+	defer guard(s.log, &err)
+	dir, name, err := locate(r.Filepath)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.stat(r.Filepath); err != nil {
+		return nil, err
+	}
+	if name == "" {
+		return nil, fmt.Errorf("is a folder: %w", sftp.ErrSSHFxFailure)
+	}
+	if err := s.acquire(); err != nil {
+		return nil, err
+	}
+	f, err := s.tree.root.Open(path.Join(dir, name))
+	if err != nil {
+		s.open.Add(-1)
+		return nil, err
+	}
+	return &download{f: f, log: s.log, open: &s.open}, nil
+}
+
+// Filewrite opens a file for writing.
+func (s *session) Filewrite(r *sftp.Request) (io.WriterAt, error) { return s.OpenFile(r) }
+
+// OpenFile opens a file for writing, and reading too.
+func (s *session) OpenFile(r *sftp.Request) (_ sftp.WriterAtReaderAt, err error) {
+	defer guard(s.log, &err)
+	name, set, err := s.target(r.Filepath)
+	if err != nil {
+		return nil, err
+	}
+	if !set.uploadable(name) {
+		return nil, errName
+	}
+	if err := s.acquire(); err != nil {
+		return nil, err
+	}
+	u, err := s.tree.open(set, name, r.Pflags())
+	if err != nil {
+		s.open.Add(-1)
+		return nil, err
+	}
+	return &counted{upload: u, open: &s.open}, nil
+}
+
+// Filecmd changes a file.
+func (s *session) Filecmd(r *sftp.Request) (err error) {
+	defer guard(s.log, &err)
+	switch r.Method {
+	case "Setstat":
+		return s.setstat(r)
+	case "Rename":
+		return s.rename(r, false)
+	case "Remove":
+		name, _, err := s.target(r.Filepath)
+		if err != nil {
+			return err
+		}
+		return s.tree.remove(name)
+	case "Mkdir", "Rmdir", "Link", "Symlink":
+		return errNoFolders
+	}
+	return sftp.ErrSSHFxOpUnsupported
+}
+
+// PosixRename renames and replaces.
+func (s *session) PosixRename(r *sftp.Request) (err error) {
+	defer guard(s.log, &err)
+	return s.rename(r, true)
+}
+
+func (s *session) rename(r *sftp.Request, replace bool) error {
+	from, _, err := s.target(r.Filepath)
+	if err != nil {
+		return err
+	}
+	to, set, err := s.target(r.Target)
+	if err != nil {
+		return err
+	}
+	if !set.uploadable(to) {
+		return errName
+	}
+	return s.tree.rename(set, from, to, replace)
+}
+
+// setstat sets a size; owner, mode and times, which clients send after an upload, are accepted and not applied: they
+// are the server's, and the journal relies on the times.
+func (s *session) setstat(r *sftp.Request) error {
+	dir, name, err := locate(r.Filepath)
+	switch {
+	case err != nil:
+		return err
+	case dir != uploadDir:
+		return errReadOnly
+	case name == "" || !r.AttrFlags().Size:
+		_, err := s.stat(r.Filepath)
+		return err
+	}
+	name, set, err := s.target(r.Filepath)
+	if err != nil {
+		return err
+	}
+	return s.tree.truncate(set, name, int64(r.Attributes().Size))
+}
+
+// Filelist lists a folder or describes a file.
+func (s *session) Filelist(r *sftp.Request) (_ sftp.ListerAt, err error) {
+	defer guard(s.log, &err)
+	switch r.Method {
+	case "Stat":
+		info, err := s.stat(r.Filepath)
+		if err != nil {
+			return nil, err
+		}
+		return &listing{infos: []fs.FileInfo{info}}, nil
+	case "List":
+		infos, err := s.list(r.Filepath)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.acquire(); err != nil {
+			return nil, err
+		}
+		return &listing{infos: infos, open: &s.open}, nil
+	}
+	return nil, sftp.ErrSSHFxOpUnsupported
+}
+
+func (s *session) stat(p string) (fs.FileInfo, error) {
+	dir, name, err := locate(p)
+	switch {
+	case err != nil:
+		return nil, err
+	case dir == "":
+		return entry{name: "/", mode: fs.ModeDir | 0o500}, nil
+	}
+	info, err := s.tree.root.Lstat(path.Join(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	if name != "" && !info.Mode().IsRegular() {
+		return nil, sftp.ErrSSHFxNoSuchFile
+	}
+	return shown(dir, info), nil
+}
+
+func (s *session) list(p string) ([]fs.FileInfo, error) {
+	dir, name, err := locate(p)
+	if err != nil {
+		return nil, err
+	}
+	if name != "" {
+		return nil, fmt.Errorf("not a folder: %w", sftp.ErrSSHFxFailure)
+	}
+	dirs := []string{dir}
+	if dir == "" {
+		dirs = []string{uploadDir, resultDir}
+	}
+	var infos []fs.FileInfo
+	for _, d := range dirs {
+		if dir == "" {
+			info, err := s.stat("/" + d)
+			if err != nil {
+				return nil, err
+			}
+			infos = append(infos, info)
+			continue
+		}
+		names, err := s.tree.names(d)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range names {
+			// A file that vanished meanwhile is left out, and so is what is no file.
+			if info, err := s.stat(path.Join("/", d, n)); err == nil {
+				infos = append(infos, info)
+			}
+		}
+	}
+	return infos, nil
+}
+
+func (s *session) acquire() error {
+	if s.open.Add(1) > maxHandles {
+		s.open.Add(-1)
+		return errHandles
+	}
+	return nil
+}
+
+// entry is a file as clients see it: no owner, and the mode says what they can do.
+type entry struct {
+	name string
+	size int64
+	mode fs.FileMode
+	mod  time.Time
+}
+
+func shown(dir string, info fs.FileInfo) entry {
+	e := entry{name: info.Name(), size: info.Size(), mode: 0o600, mod: info.ModTime()}
+	if info.IsDir() {
+		e.mode = fs.ModeDir | 0o700
+	}
+	if dir == resultDir {
+		e.mode &^= 0o200
+	}
+	return e
+}
+
+func (e entry) Name() string       { return e.name }
+func (e entry) Size() int64        { return e.size }
+func (e entry) Mode() fs.FileMode  { return e.mode }
+func (e entry) ModTime() time.Time { return e.mod }
+func (e entry) IsDir() bool        { return e.mode.IsDir() }
+func (e entry) Sys() any           { return nil }
+
+type listing struct {
+	infos []fs.FileInfo
+	open  *atomic.Int64 // the session's handles, when this is one
+}
+
+func (l *listing) ListAt(to []fs.FileInfo, off int64) (int, error) {
+	if off >= int64(len(l.infos)) {
+		return 0, io.EOF
+	}
+	n := copy(to, l.infos[off:])
+	if n < len(to) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (l *listing) Close() error {
+	if l.open != nil {
+		l.open.Add(-1)
+	}
+	return nil
+}
+
+type download struct {
+	f    *os.File
+	log  *slog.Logger
+	open *atomic.Int64
+}
+
+func (d *download) ReadAt(p []byte, off int64) (n int, err error) {
+	defer guard(d.log, &err)
+	return d.f.ReadAt(p, off)
+}
+
+func (d *download) Close() error {
+	d.open.Add(-1)
+	return d.f.Close()
+}
+
+type counted struct {
+	*upload
+	open *atomic.Int64
+}
+
+func (c *counted) Close() error {
+	c.open.Add(-1)
+	return c.upload.Close()
+}
+
+// guard turns a panic into a failure of this one request: the library runs requests in goroutines of its own, where
+// a panic would end the process. It is also the one place where an error of the machine becomes what the client may
+// know of it; an error that carries an SFTP status was made for the client.
+func guard(log *slog.Logger, err *error) {
+	if p := recover(); p != nil {
+		log.Error("sftp request panicked", "panic", p, "stack", string(debug.Stack()))
+		*err = sftp.ErrSSHFxFailure
+	}
+	switch {
+	case *err == nil, *err == io.EOF,
+		errors.Is(*err, sftp.ErrSSHFxFailure), errors.Is(*err, sftp.ErrSSHFxPermissionDenied),
+		errors.Is(*err, sftp.ErrSSHFxNoSuchFile), errors.Is(*err, sftp.ErrSSHFxOpUnsupported):
+	case errors.Is(*err, fs.ErrNotExist):
+		*err = sftp.ErrSSHFxNoSuchFile
+	default:
+		log.Error("sftp request", "err", *err)
+		*err = sftp.ErrSSHFxFailure
+	}
+}

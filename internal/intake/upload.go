@@ -1,0 +1,295 @@
+package intake
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pkg/sftp"
+)
+
+// upload is an open handle that writes a file. Of several on one file only the newest writes; a client whose
+// connection died can thus come back before the server has noticed the death.
+type upload struct {
+	tree *tree
+	name string
+	f    *os.File
+	max  int64
+	base int64 // writes below it are refused: the size at opening, for an append
+
+	mu      sync.RWMutex // shared by writes, exclusive to end them
+	ended   bool         // closed, or another handle took over
+	covered atomic.Int64 // bytes that are there; less than the size means a gap
+	failed  atomic.Bool  // a write failed
+	dropped atomic.Bool  // the connection went before the close
+}
+
+var (
+	errEnded   = fmt.Errorf("the file has been opened, renamed or removed by another request meanwhile: %w", sftp.ErrSSHFxFailure)
+	errWriting = fmt.Errorf("the file is still being written: %w", sftp.ErrSSHFxFailure)
+	errGap     = fmt.Errorf("the file may have a gap; upload it from the start: %w", sftp.ErrSSHFxFailure)
+	errExists  = fmt.Errorf("the file exists: %w", sftp.ErrSSHFxFailure)
+	errNotDone = fmt.Errorf("the upload was not completed, or has been processed already; upload it again: %w", sftp.ErrSSHFxFailure)
+)
+
+// open opens name for writing, by the client's flags and nothing else: without TRUNC what is there stays.
+func (t *tree) open(set Settings, name string, flags sftp.FileOpenFlags) (*upload, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	info, err := t.stat(name)
+	exists := err == nil
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist), !exists && !flags.Creat:
+		return nil, err
+	case exists && flags.Creat && flags.Excl:
+		return nil, errExists
+	}
+	if w := t.peek(name).writer; w != nil {
+		if err := t.end(w, false); err != nil {
+			return nil, err
+		}
+		if info, err = t.stat(name); err != nil {
+			return nil, err
+		}
+	}
+
+	file, full := t.file(name), path.Join(uploadDir, name)
+	t.changed(name)
+	keep := exists && !flags.Trunc && info.Size() > 0
+	switch {
+	case keep && file.State == unknown:
+		return nil, errGap
+	case keep && file.State != cut:
+		if err := t.replaceByCopy(full); err != nil {
+			return nil, err
+		}
+	case exists && !keep:
+		if err := t.root.Remove(full); err != nil {
+			return nil, err
+		}
+	}
+	t.forget(name)
+	t.forget(name + doneSuffix) // it spoke of what was there before
+	f, err := t.root.OpenFile(full, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	u := &upload{tree: t, name: name, f: f, max: set.MaxFileBytes}
+	if keep {
+		u.covered.Store(info.Size())
+		if flags.Append {
+			u.base = info.Size()
+		}
+	}
+	file.writer = u
+	return u, nil
+}
+
+// replaceByCopy puts a copy in the place of a file that may be linked elsewhere.
+func (t *tree) replaceByCopy(full string) error {
+	src, err := t.root.Open(full)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = src.Close() }()
+	return t.place(full, func(w io.Writer) error {
+		_, err := io.Copy(w, src)
+		return err
+	})
+}
+
+// end closes the handle and notes what it leaves behind. The caller holds t.mu, and u is the file's writer.
+func (t *tree) end(u *upload, clean bool) error {
+	u.stop()
+	info, err := u.f.Stat()
+	if err := errors.Join(err, u.f.Sync(), u.f.Close()); err != nil {
+		return err
+	}
+	if info.Size() > u.covered.Load() {
+		if clean {
+			return errGap
+		}
+		return nil
+	}
+	r := record{State: cut, Size: info.Size(), ModTime: info.ModTime(), Since: t.cfg.Now()}
+	if clean {
+		r.State = closed
+	}
+	t.forget(u.name + doneSuffix) // a marker from before the close did not speak of the whole
+	if err := t.syncDir(uploadDir); err != nil {
+		return err
+	}
+	return t.note(u.name, r)
+}
+
+// abandon ends the writer of a file that goes away, if it has one. The caller holds t.mu.
+func (t *tree) abandon(name string) {
+	if u := t.peek(name).writer; u != nil {
+		u.stop()
+		_ = u.f.Close()
+	}
+}
+
+// stop lets running writes finish and refuses all later ones.
+func (u *upload) stop() {
+	u.mu.Lock()
+	u.ended = true
+	u.mu.Unlock()
+	u.tree.file(u.name).writer = nil
+}
+
+func (u *upload) WriteAt(p []byte, off int64) (n int, err error) {
+	defer guard(u.tree.cfg.Log, &err)
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	defer func() {
+		if err != nil {
+			u.failed.Store(true)
+		}
+	}()
+	switch {
+	case u.ended:
+		return 0, errEnded
+	case off < 0 || off > u.max-int64(len(p)):
+		return 0, tooLarge(u.max)
+	case off < u.base:
+		// The place of a write that does not count from the start of the file is unknown: packets are written in
+		// parallel, so "at the end" would depend on chance.
+		return 0, fmt.Errorf("an append writes at the end of the file: %w", sftp.ErrSSHFxFailure)
+	}
+	n, err = u.f.WriteAt(p, off)
+	u.covered.Add(int64(n))
+	return n, err
+}
+
+func tooLarge(limit int64) error {
+	return fmt.Errorf("a file has at most %d bytes: %w", limit, sftp.ErrSSHFxFailure)
+}
+
+func (u *upload) ReadAt(p []byte, off int64) (n int, err error) {
+	defer guard(u.tree.cfg.Log, &err)
+	return u.f.ReadAt(p, off)
+}
+
+// TransferError is called, before Close, when the connection ended with the file open.
+func (u *upload) TransferError(error) { u.dropped.Store(true) }
+
+// Close is called when the client closes the file, and also when its connection drops.
+func (u *upload) Close() (err error) {
+	defer guard(u.tree.cfg.Log, &err)
+	// All writes of this handle are over. Syncing a large file takes time, so it is done before the lock.
+	if err := u.f.Sync(); err != nil {
+		u.failed.Store(true)
+	}
+	t := u.tree
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.peek(u.name).writer != u {
+		_ = u.f.Close()
+		return errEnded
+	}
+	failed := u.failed.Load()
+	if err := t.end(u, !failed && !u.dropped.Load()); err != nil {
+		return err
+	}
+	if failed {
+		return fmt.Errorf("a write failed, so the upload is not complete: %w", sftp.ErrSSHFxFailure)
+	}
+	return nil
+}
+
+// truncate sets the size of a file, which is a change of its content like any other.
+func (t *tree) truncate(set Settings, name string, size int64) error {
+	if size < 0 || size > set.MaxFileBytes {
+		return tooLarge(set.MaxFileBytes)
+	}
+	t.mu.Lock()
+	u := t.peek(name).writer
+	t.mu.Unlock()
+	if u != nil {
+		return u.truncate(size)
+	}
+	u, err := t.open(set, name, sftp.FileOpenFlags{Write: true, Trunc: size == 0})
+	if err != nil {
+		return err
+	}
+	if err := u.truncate(size); err != nil {
+		u.failed.Store(true)
+	}
+	return u.Close()
+}
+
+func (u *upload) truncate(size int64) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended {
+		return errEnded
+	}
+	if err := u.f.Truncate(size); err != nil {
+		return err
+	}
+	u.covered.Store(min(u.covered.Load(), size))
+	return nil
+}
+
+// rename gives a file another name. A name that starts processing must be earned by a clean close: a script that
+// renames after a dropped connection would otherwise make a cut file whole.
+func (t *tree) rename(set Settings, from, to string, replace bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	src := t.peek(from)
+	if _, err := t.stat(from); err != nil {
+		return err
+	}
+	switch _, err := t.stat(to); {
+	case err == nil && !replace:
+		return errExists
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case src.writer != nil:
+		return errWriting
+	case set.speaks(to) && src.State != closed:
+		return errNotDone
+	case from == to:
+		return nil
+	}
+	t.abandon(to)
+	t.changed(to)
+	t.forget(to)
+	t.forget(to + doneSuffix)
+	r := src.record
+	r.Since, r.Renamed = t.cfg.Now(), isTemporary(from)
+	// The new record stands before the file moves, so that no crash leaves a closed file without one; until then it
+	// describes no file.
+	if r.State != unknown {
+		if err := t.note(to, r); err != nil {
+			return err
+		}
+	}
+	if err := t.root.Rename(path.Join(uploadDir, from), path.Join(uploadDir, to)); err != nil {
+		t.forget(to)
+		return err
+	}
+	t.vanished(from)
+	return t.syncDir(uploadDir)
+}
+
+// remove deletes a file, and with it an upload or marker that has not been acted on.
+func (t *tree) remove(name string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, err := t.stat(name); err != nil {
+		return err
+	}
+	if err := t.root.Remove(path.Join(uploadDir, name)); err != nil {
+		return err
+	}
+	t.abandon(name)
+	t.vanished(name)
+	return t.syncDir(uploadDir)
+}

@@ -1,0 +1,105 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/ledger"
+	"github.com/openinfinia/infinia/internal/outbox"
+	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+)
+
+// Settle ends shares that were accepted: each is judged again under lock and settled or released, exactly once, in the
+// unit that removes its task. Returns, cap or limits that changed since the hold do not stop it.
+func (e *Engine) Settle(ctx context.Context, tasks []pgdb.Task) error {
+	shares := make([]pgdb.Share, len(tasks))
+	if err := e.DB.Read(ctx, func(q *pgdb.Queries) error {
+		var err error
+		for i, t := range tasks {
+			if shares[i], err = q.GetShare(ctx, t.RecordID); err != nil {
+				return fmt.Errorf("share %d: %w", t.RecordID, err)
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	units := make([]store.Unit, len(tasks))
+	for i, t := range tasks {
+		s := shares[i]
+		units[i] = store.Unit{
+			Name: SettleQueue,
+			Keys: store.Keys{
+				Apps:    []string{s.AppID},
+				Sellers: []store.SellerKey{{AppID: s.AppID, SellerID: s.SellerID}},
+				Shares:  []int64{s.ID},
+				Accounts: []store.AccountKey{
+					ledger.PlatformAccount(s.AppID, s.Currency),
+					ledger.SellerAccount(s.AppID, ledger.Seller, s.SellerID, s.Currency),
+					ledger.SellerAccount(s.AppID, ledger.Evidence, s.SellerID, s.Currency),
+					ledger.SellerAccount(s.AppID, ledger.Used, s.SellerID, s.Currency),
+				},
+			},
+			Judge: func(v *store.View) error { return settle(v, t) },
+		}
+	}
+	return errors.Join(e.DB.DoAll(ctx, units)...)
+}
+
+func settle(v *store.View, t pgdb.Task) error {
+	s, ok := v.Shares.Get(t.RecordID)
+	if !ok {
+		return fmt.Errorf("share %d is gone", t.RecordID)
+	}
+	v.DropTask(t.ID)
+	if s.State != ShareHeld {
+		return nil
+	}
+	platform := ledger.PlatformAccount(s.AppID, s.Currency)
+	used := ledger.SellerAccount(s.AppID, ledger.Used, s.SellerID, s.Currency)
+	if err := ledger.Release(v, platform, s.Amount); err != nil {
+		return err
+	}
+	if err := ledger.Release(v, used, s.Amount); err != nil {
+		return err
+	}
+	s.FinishedAt = v.Now()
+	binding, bound := v.Bindings.Get(s.BindingID)
+	switch {
+	case isFrozen(v, store.SellerKey{AppID: s.AppID, SellerID: s.SellerID}):
+		s.State, s.FailCode = ShareReleased, string(infinia.SellerFrozen)
+	case !bound || binding.State != BindingSuccess: // a later binding does not stand in for it
+		s.State, s.FailCode = ShareReleased, string(infinia.SellerNotBound)
+	default:
+		s.State = ShareSettled
+	}
+	if s.State == ShareReleased {
+		ledger.UncountDay(v, platform, s.Day, s.Amount)
+		ledger.UncountDay(v, used, s.Day, s.Amount)
+	} else {
+		seller := ledger.SellerAccount(s.AppID, ledger.Seller, s.SellerID, s.Currency)
+		if err := ledger.Post(v, ledger.ForShare, s.ID, platform, seller, s.Amount); err != nil {
+			return err
+		}
+		evidence := ledger.SellerAccount(s.AppID, ledger.Evidence, s.SellerID, s.Currency)
+		if err := ledger.Post(v, ledger.ForShare, s.ID, evidence, used, s.Amount); err != nil {
+			return err
+		}
+	}
+	v.Shares.Put(s.ID, s)
+	return notifyShare(v, s)
+}
+
+// notifyShare tells the app that a share has ended, if it asked for such events.
+func notifyShare(v *store.View, s pgdb.Share) error {
+	set, err := settings(v, s.AppID)
+	if err != nil {
+		return err
+	}
+	return outbox.Notify(v, set, outbox.Event{AppID: s.AppID, SellerID: s.SellerID, Event: outbox.EventShare,
+		Content: map[string]string{"sharingRequestNo": s.RequestNo, "sellerId": s.SellerID, "currency": s.Currency,
+			"amount": amountText(s.Amount, s.Currency), "status": string(shareStatus(s.State))}})
+}

@@ -1,0 +1,52 @@
+package op
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/trade"
+)
+
+func tradeDetailsQuery(ctx context.Context, e *Engine, q *pgdb.Queries, appID string, r infinia.TradeDetailsQueryRequest) (rep infinia.TradeDetailsQueryReply, err error) {
+	f, err := q.NewestTradeFile(ctx, pgdb.NewestTradeFileParams{AppID: appID, RequestNo: r.RequestNo})
+	if store.NotFound(err) {
+		return rep, refuse(infinia.NotFound, "requestNo", "no complete file has arrived under this number")
+	}
+	if err != nil {
+		return rep, err
+	}
+	rep = infinia.TradeDetailsQueryReply{Status: trade.Status(f.State), RequestNo: f.RequestNo, SellerID: f.SellerID,
+		Currency: f.Currency, Attempt: strconv.FormatInt(f.Attempt, 10), FailReason: f.FailReason}
+	if rep.Status == infinia.FileProcessing {
+		return rep, nil
+	}
+	total, accepted, rejected := f.TotalRows, f.AcceptedRows, f.RejectedRows
+	if r.SellerID != "" || r.Currency != "" {
+		parts, err := q.ListTradeParts(ctx, f.ID)
+		if err != nil {
+			return rep, err
+		}
+		total, accepted, rejected = 0, 0, 0
+		for _, p := range parts {
+			if (r.SellerID == "" || r.SellerID == p.SellerID) && (r.Currency == "" || r.Currency == p.Currency) {
+				total, accepted, rejected = total+p.TotalRows, accepted+p.AcceptedRows, rejected+p.RejectedRows
+			}
+		}
+		rep.SellerID, rep.Currency = or(r.SellerID, f.SellerID), or(r.Currency, f.Currency)
+	}
+	rep.TotalRows, rep.AcceptedRows, rep.RejectedRows = strconv.FormatInt(total, 10), strconv.FormatInt(accepted, 10), strconv.FormatInt(rejected, 10)
+	if f.RejectedRows > 0 {
+		rep.ErrorFileURL = e.ErrorLink(f)
+	}
+	return rep, nil
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

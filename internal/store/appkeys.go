@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"crypto/rsa"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/openinfinia/infinia/envelope"
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+)
+
+// Who a key belongs to.
+const (
+	ClientKey   = "client"   // verifies the app's requests; answers and webhooks are encrypted to it
+	PlatformKey = "platform" // opens the app's requests and signs its webhooks; each app has its own
+	SFTPKey     = "sftp"     // logs the app in over SFTP
+)
+
+// AppKeys is an app's valid RSA keys, oldest first.
+type AppKeys struct {
+	Client   []ClientKeyRow
+	Platform []envelope.PrivateKey
+}
+
+// ClientKeyRow is a client key with its row.
+type ClientKeyRow struct {
+	Row pgdb.AppKey
+	Key *rsa.PublicKey
+}
+
+// PublicKeys returns the client keys in order.
+func (k AppKeys) PublicKeys() []*rsa.PublicKey {
+	keys := make([]*rsa.PublicKey, len(k.Client))
+	for i, c := range k.Client {
+		keys[i] = c.Key
+	}
+	return keys
+}
+
+// Primary is the client key that webhooks are encrypted to: the one that an operator made primary last, or else the newest
+// that signed an accepted request, or else the oldest.
+func (k AppKeys) Primary() (*rsa.PublicKey, error) {
+	if len(k.Client) == 0 {
+		return nil, fmt.Errorf("the app has no valid client key")
+	}
+	best := k.Client[0]
+	for _, c := range k.Client[1:] {
+		if c.Row.MadePrimaryAt > best.Row.MadePrimaryAt || (c.Row.MadePrimaryAt == best.Row.MadePrimaryAt && c.Row.FirstUsedAt > 0) {
+			best = c
+		}
+	}
+	return best.Key, nil
+}
+
+// KeysOf reads an app's valid keys. Parsed keys are kept by fingerprint: reading one again costs nothing.
+func (db *DB) KeysOf(ctx context.Context, q *pgdb.Queries, appID string) (AppKeys, error) {
+	var keys AppKeys
+	rows, err := q.ListKeysOfApp(ctx, appID)
+	if err != nil {
+		return keys, err
+	}
+	slices.SortFunc(rows, func(a, b pgdb.AppKey) int { return int(a.ID - b.ID) })
+	for _, r := range rows {
+		if r.RetiredAt > 0 {
+			continue
+		}
+		switch r.Owner {
+		case ClientKey:
+			k, err := parseOnce(&db.parsed, r.Owner+r.Fingerprint, []byte(r.PublicKey), envelope.ParsePublicKey)
+			if err != nil {
+				return keys, fmt.Errorf("client key %s: %w", r.Fingerprint, err)
+			}
+			keys.Client = append(keys.Client, ClientKeyRow{Row: r, Key: k})
+		case PlatformKey:
+			k, err := parseOnce(&db.parsed, r.Owner+r.Fingerprint, []byte(r.PrivateKey), envelope.ParsePrivateKey)
+			if err != nil {
+				return keys, fmt.Errorf("platform key %s: %w", r.Fingerprint, err)
+			}
+			keys.Platform = append(keys.Platform, k)
+		}
+	}
+	return keys, nil
+}
+
+func parseOnce[K any](cache *sync.Map, name string, text []byte, parse func([]byte) (K, error)) (K, error) {
+	if k, ok := cache.Load(name); ok {
+		return k.(K), nil
+	}
+	k, err := parse(text)
+	if err == nil {
+		cache.Store(name, k)
+	}
+	return k, err
+}

@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Clock is the one source of time. The sandbox moves it forward; production never does.
+type Clock struct {
+	base func() time.Time
+
+	mu     sync.Mutex
+	offset time.Duration // guarded by mu
+	moved  chan struct{} // guarded by mu; closed and replaced by Advance
+}
+
+// NewClock makes a clock over base, or over the machine's clock when base is nil.
+func NewClock(base func() time.Time) *Clock {
+	if base == nil {
+		base = time.Now
+	}
+	return &Clock{base: base, moved: make(chan struct{})}
+}
+
+// Now is the present, in UTC.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.base().Add(c.offset).UTC()
+}
+
+// Advance moves the clock forward and wakes whoever waits on it. A negative d is ignored: time never goes back.
+func (c *Clock) Advance(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset += d
+	close(c.moved)
+	c.moved = make(chan struct{})
+}
+
+// Moved returns a channel that is closed at the next Advance.
+func (c *Clock) Moved() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.moved
+}
+
+// Wait returns when the clock shows at or later, when wake receives, or when ctx ends; a zero at never comes.
+func (c *Clock) Wait(ctx context.Context, at time.Time, wake <-chan struct{}) {
+	for {
+		moved := c.Moved()
+		var due <-chan time.Time
+		if !at.IsZero() {
+			d := at.Sub(c.Now())
+			if d <= 0 {
+				return
+			}
+			timer := time.NewTimer(d)
+			defer timer.Stop()
+			due = timer.C
+		}
+		select {
+		case <-due:
+			return
+		case <-wake:
+			return
+		case <-ctx.Done():
+			return
+		case <-moved:
+		}
+	}
+}
+
+// Millis is how the database keeps a time: milliseconds since 1970 UTC. Zero means never.
+func Millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// Time is the inverse of Millis.
+func Time(millis int64) time.Time {
+	if millis == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(millis).UTC()
+}

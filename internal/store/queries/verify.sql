@@ -1,0 +1,118 @@
+-- Each query finds what must not be there; a sound database answers all of them with no row.
+
+-- name: VerifySums :many
+SELECT app_id, currency, CAST(SUM(CASE WHEN kind IN ('external', 'platform', 'seller', 'fees') THEN balance ELSE 0 END) AS bigint) AS money,
+    CAST(SUM(CASE WHEN kind IN ('external', 'platform', 'seller', 'fees') THEN 0 ELSE balance END) AS bigint) AS entitlement
+FROM account GROUP BY app_id, currency
+HAVING SUM(CASE WHEN kind IN ('external', 'platform', 'seller', 'fees') THEN balance ELSE 0 END) <> 0
+    OR SUM(CASE WHEN kind IN ('external', 'platform', 'seller', 'fees') THEN 0 ELSE balance END) <> 0;
+
+-- name: VerifyBalances :many
+WITH entry AS (
+    SELECT p.from_id AS account_id, p.from_no AS no, -p.amount AS amount FROM posting p
+    UNION ALL
+    SELECT p.to_id, p.to_no, p.amount FROM posting p
+), total AS (
+    SELECT account_id, SUM(amount) AS balance, COUNT(*) AS many, MIN(no) AS first_no, MAX(no) AS last_no, COUNT(DISTINCT no) AS numbers
+    FROM entry GROUP BY account_id
+)
+SELECT a.id, a.app_id, a.kind, a.seller_id, a.currency, a.balance, CAST(COALESCE(t.balance, 0) AS bigint) AS posted, a.last_no,
+    CAST(COALESCE(t.many, 0) AS bigint) AS postings
+FROM account a LEFT JOIN total t ON t.account_id = a.id
+WHERE a.balance <> COALESCE(t.balance, 0) OR a.last_no <> COALESCE(t.many, 0) OR a.last_no <> COALESCE(t.last_no, 0)
+    OR COALESCE(t.first_no, 1) <> 1 OR COALESCE(t.numbers, 0) <> COALESCE(t.many, 0);
+
+-- name: VerifyRunning :many
+WITH entry AS (
+    SELECT p.id, p.from_id AS account_id, p.from_no AS no, -p.amount AS amount, p.from_balance AS balance, p.at FROM posting p
+    UNION ALL
+    SELECT p.id, p.to_id, p.to_no, p.amount, p.to_balance, p.at FROM posting p
+), run AS (
+    SELECT id, account_id, no, balance, at, SUM(amount) OVER (PARTITION BY account_id ORDER BY no) AS counted,
+        LAG(at) OVER (PARTITION BY account_id ORDER BY no) AS before_at
+    FROM entry
+)
+SELECT id, account_id, no, balance, CAST(counted AS bigint) AS counted FROM run WHERE balance <> counted OR at < before_at;
+
+-- name: VerifyPostings :many
+SELECT p.id, p.kind, p.amount FROM posting p
+LEFT JOIN account a ON a.id = p.from_id
+LEFT JOIN account b ON b.id = p.to_id
+WHERE a.id IS NULL OR b.id IS NULL OR p.amount <= 0 OR a.id = b.id OR a.currency <> b.currency OR a.app_id <> b.app_id
+    OR (a.kind IN ('external', 'platform', 'seller', 'fees')) <> (b.kind IN ('external', 'platform', 'seller', 'fees'));
+
+-- name: VerifyFloors :many
+SELECT id, app_id, kind, seller_id, currency, balance, held FROM account
+WHERE held < 0 OR (kind NOT IN ('external', 'evidence') AND balance < 0)
+    OR (kind IN ('platform', 'seller', 'fees') AND balance - held < 0);
+
+-- name: VerifyHolds :many
+WITH held AS (
+    SELECT app_id, 'platform' AS kind, '' AS seller_id, currency, SUM(amount) AS amount FROM share WHERE state = 'HELD' GROUP BY app_id, currency
+    UNION ALL
+    SELECT app_id, 'used', seller_id, currency, SUM(amount) FROM share WHERE state = 'HELD' GROUP BY app_id, seller_id, currency
+)
+SELECT a.id, a.app_id, a.kind, a.seller_id, a.currency, a.held, CAST(COALESCE(h.amount, 0) AS bigint) AS shares
+FROM account a LEFT JOIN held h ON h.app_id = a.app_id AND h.kind = a.kind AND h.seller_id = a.seller_id AND h.currency = a.currency
+WHERE a.held <> COALESCE(h.amount, 0);
+
+-- name: VerifyShares :many
+WITH moved AS (
+    SELECT p.record_id, COUNT(*) AS postings,
+        SUM(CASE WHEN a.kind = 'platform' AND b.kind = 'seller' AND p.amount = s.amount AND a.app_id = s.app_id
+            AND b.seller_id = s.seller_id AND a.currency = s.currency THEN 1 ELSE 0 END) AS paid,
+        SUM(CASE WHEN a.kind = 'evidence' AND b.kind = 'used' AND p.amount = s.amount AND a.app_id = s.app_id
+            AND b.seller_id = s.seller_id AND a.currency = s.currency THEN 1 ELSE 0 END) AS used
+    FROM posting p JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id JOIN share s ON s.id = p.record_id
+    WHERE p.kind = 'share' GROUP BY p.record_id
+), waiting AS (
+    SELECT record_id, COUNT(*) AS tasks FROM task WHERE queue = 'settle' GROUP BY record_id
+)
+SELECT s.id, s.app_id, s.request_no, s.state, CAST(COALESCE(m.postings, 0) AS bigint) AS postings, CAST(COALESCE(w.tasks, 0) AS bigint) AS tasks
+FROM share s LEFT JOIN moved m ON m.record_id = s.id LEFT JOIN waiting w ON w.record_id = s.id
+WHERE s.amount <= 0 OR s.committed > s.allowed
+    OR NOT ((s.state = 'SETTLED' AND COALESCE(m.paid, 0) = 1 AND COALESCE(m.used, 0) = 1 AND m.postings = 2 AND COALESCE(w.tasks, 0) = 0)
+        OR (s.state = 'HELD' AND COALESCE(m.postings, 0) = 0 AND COALESCE(w.tasks, 0) = 1)
+        OR (s.state = 'RELEASED' AND COALESCE(m.postings, 0) = 0 AND COALESCE(w.tasks, 0) = 0));
+
+-- name: VerifySharesPosted :many
+SELECT p.id, p.record_id FROM posting p LEFT JOIN share s ON s.id = p.record_id WHERE p.kind = 'share' AND s.id IS NULL;
+
+-- name: VerifyRequests :many
+SELECT s.id, s.app_id, s.request_no, COUNT(r.id) AS requests FROM share s
+LEFT JOIN request r ON r.app_id = s.app_id AND r.request_no = s.request_no AND r.operation = 'revenue-sharing/request' AND r.record_id = s.id AND r.code = ''
+GROUP BY s.id, s.app_id, s.request_no HAVING COUNT(r.id) <> 1;
+
+-- name: VerifyRequestsTwice :many
+SELECT app_id, operation, request_no, COUNT(*) AS many FROM request GROUP BY app_id, operation, request_no HAVING COUNT(*) > 1;
+
+-- name: VerifyFiled :many
+WITH filed AS (
+    SELECT f.app_id, r.seller_id, r.currency, SUM(r.amount) AS amount
+    FROM trade_row r JOIN trade_file f ON f.id = r.file_id WHERE f.state IN ('SUCCESS', 'PARTIAL')
+    GROUP BY f.app_id, r.seller_id, r.currency
+), booked AS (
+    SELECT app_id, seller_id, currency, SUM(balance) AS amount FROM account
+    WHERE kind IN ('filed-shipped', 'filed-unshipped') GROUP BY app_id, seller_id, currency
+), both_sides AS (
+    SELECT app_id, seller_id, currency, amount AS filed, 0 AS booked FROM filed
+    UNION ALL
+    SELECT app_id, seller_id, currency, 0, amount FROM booked
+)
+SELECT app_id, seller_id, currency, CAST(SUM(filed) AS bigint) AS filed, CAST(SUM(booked) AS bigint) AS booked FROM both_sides
+GROUP BY app_id, seller_id, currency HAVING SUM(filed) <> SUM(booked);
+
+-- name: VerifyCounts :one
+SELECT (SELECT COUNT(*) FROM account) AS accounts, (SELECT COUNT(*) FROM posting) AS postings, (SELECT COUNT(*) FROM share) AS shares,
+    (SELECT COUNT(*) FROM request) AS requests, (SELECT COUNT(*) FROM trade_row) AS rows_filed;
+
+-- name: VerifyDeposits :many
+WITH moved AS (
+    SELECT p.record_id, SUM(CASE WHEN p.kind = 'deposit' AND a.kind = 'external' AND b.kind = 'platform' THEN p.amount ELSE 0 END) AS booked,
+        SUM(CASE WHEN p.kind = 'deposit-reversal' AND a.kind = 'platform' AND b.kind = 'external' THEN p.amount ELSE 0 END) AS reversed
+    FROM posting p JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id
+    WHERE p.kind IN ('deposit', 'deposit-reversal') GROUP BY p.record_id
+)
+SELECT d.id, d.app_id, d.amount, CAST(COALESCE(m.booked, 0) AS bigint) AS booked, CAST(COALESCE(m.reversed, 0) AS bigint) AS reversed
+FROM deposit d LEFT JOIN moved m ON m.record_id = d.id
+WHERE COALESCE(m.booked, 0) <> d.amount OR COALESCE(m.reversed, 0) <> CASE WHEN d.reversed_at > 0 THEN d.amount ELSE 0 END;

@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// openSQLite opens one connection that writes and several that read snapshots beside it (write-ahead log). Every commit
+// is on disk before it is answered: synchronous=FULL.
+func (db *DB) openSQLite(ctx context.Context, path string) error {
+	dsn := func(pragmas ...string) string {
+		q := url.Values{"_pragma": append(pragmas, "busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)")}
+		return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+	}
+	var err error
+	if db.pool, err = sql.Open("sqlite", dsn("cache_size(-65536)")); err != nil {
+		return err
+	}
+	db.pool.SetMaxOpenConns(1)
+	folder, err := fs.Sub(migrations, "migrations/sqlite")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db.pool, folder)
+	if err != nil {
+		return err
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return errors.Join(fmt.Errorf("migrate: %w", err), db.pool.Close())
+	}
+	if db.writer, err = db.pool.Conn(ctx); err != nil {
+		return err
+	}
+	db.writes = &statements{prepare: db.writer.PrepareContext, kept: map[string]*sql.Stmt{}}
+	if db.readPool, err = sql.Open("sqlite", dsn("query_only(1)")); err != nil {
+		return err
+	}
+	db.readPool.SetMaxOpenConns(readersMost)
+	db.readers = make(chan *reader, readersMost)
+	for range readersMost {
+		db.readers <- &reader{}
+	}
+	return nil
+}
+
+const readersMost = 8
+
+// reader is a connection for snapshots, opened at its first use. Each has its own prepared statements: preparing on the
+// pool while all its connections are inside a transaction would wait for ever.
+type reader struct {
+	conn *sql.Conn
+	st   *statements
+}
+
+func (db *DB) read(ctx context.Context, r *reader, fn func(q *pgdb.Queries) error) error {
+	if r.conn == nil {
+		conn, err := db.readPool.Conn(context.WithoutCancel(ctx))
+		if err != nil {
+			return err
+		}
+		r.conn, r.st = conn, &statements{prepare: conn.PrepareContext, kept: map[string]*sql.Stmt{}}
+	}
+	if _, err := r.conn.ExecContext(ctx, "BEGIN"); err != nil {
+		return err
+	}
+	defer r.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") //nolint:errcheck // a read leaves nothing to undo
+	return fn(pgdb.New(sqliteConn{r.conn, r.st}))
+}
+
+// statements keeps each query of one connection prepared: the generated code has a fixed number of them. Whoever holds
+// the connection holds it.
+type statements struct {
+	prepare func(context.Context, string) (*sql.Stmt, error)
+	kept    map[string]*sql.Stmt
+}
+
+func (s *statements) get(ctx context.Context, query string) (*sql.Stmt, error) {
+	if st, ok := s.kept[query]; ok {
+		return st, nil
+	}
+	st, err := s.prepare(context.WithoutCancel(ctx), query)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %s: %w", firstLine(query), err)
+	}
+	s.kept[query] = st
+	return st, nil
+}
+
+func (s *statements) close() {
+	for _, st := range s.kept {
+		st.Close()
+	}
+}
+
+func firstLine(query string) string {
+	line, _, _ := strings.Cut(query, "\n")
+	return line
+}
+
+// sqliteConn runs the generated queries on a connection. It answers with pgx's types, because the generated code is
+// written for them.
+type sqliteConn struct {
+	conn *sql.Conn
+	st   *statements
+}
+
+func (c sqliteConn) Exec(ctx context.Context, query string, args ...any) (pgconn.CommandTag, error) {
+	st, err := c.st.get(ctx, query)
+	if err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	_, err = st.ExecContext(ctx, args...)
+	return pgconn.CommandTag{}, err
+}
+
+func (c sqliteConn) Query(ctx context.Context, query string, args ...any) (pgx.Rows, error) {
+	st, err := c.st.get(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := st.QueryContext(ctx, args...)
+	return &sqliteRows{rows: rows}, err
+}
+
+func (c sqliteConn) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
+	st, err := c.st.get(ctx, query)
+	if err != nil {
+		return sqliteRow{err: err}
+	}
+	return sqliteRow{row: st.QueryRowContext(ctx, args...)}
+}
+
+type sqliteRow struct {
+	row *sql.Row
+	err error
+}
+
+func (r sqliteRow) Scan(dest ...any) error {
+	if r.err != nil {
+		return r.err
+	}
+	err := r.row.Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return pgx.ErrNoRows
+	}
+	return err
+}
+
+// sqliteRows has the part of pgx.Rows that generated code calls; the rest of the interface has no meaning here.
+type sqliteRows struct {
+	pgx.Rows
+	rows *sql.Rows
+	err  error
+}
+
+func (r *sqliteRows) Next() bool { return r.rows.Next() }
+func (r *sqliteRows) Scan(dest ...any) error {
+	return r.rows.Scan(dest...)
+}
+func (r *sqliteRows) Close() {
+	if err := r.rows.Close(); err != nil && r.err == nil {
+		r.err = err
+	}
+}
+func (r *sqliteRows) Err() error { return errors.Join(r.rows.Err(), r.err) }

@@ -1,0 +1,264 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+)
+
+// Keys names, by their natural keys, the rows that a unit may look at and change.
+type Keys struct {
+	Apps       []string
+	Requests   []RequestKey
+	Sellers    []SellerKey // each with all its bindings
+	Events     []SellerKey // each seller's status events that are not delivered
+	Deliveries []int64
+	Shares     []int64
+	SharesOf   []RequestKey // the share that each request made, if it is there
+	Accounts   []AccountKey
+	Deposits   []DepositKey
+	Files      []int64
+	Audits     []string // by reference
+}
+
+// The natural keys.
+type (
+	RequestKey struct{ AppID, Operation, RequestNo string }
+	SellerKey  struct{ AppID, SellerID string }
+	AccountKey struct{ AppID, Kind, SellerID, Currency string }
+	DepositKey struct{ Currency, BankReference string }
+)
+
+// View is what the units of a group see: the rows that they asked for, as the units before them left them.
+type View struct {
+	Apps       *Table[string, pgdb.App]
+	Requests   *Table[RequestKey, pgdb.Request]
+	Sellers    *Table[SellerKey, pgdb.Seller]
+	Bindings   *Table[int64, pgdb.Binding]
+	Deliveries *Table[int64, pgdb.Delivery]
+	Shares     *Table[int64, pgdb.Share]
+	Accounts   *Table[AccountKey, pgdb.Account]
+	Deposits   *Table[DepositKey, pgdb.Deposit]
+	Files      *Table[int64, pgdb.TradeFile]
+	Audits     *Table[string, pgdb.Audit]
+
+	bindings map[SellerKey][]int64
+	events   map[SellerKey][]int64
+
+	postings []pgdb.Posting
+	newTasks []pgdb.Task
+	oldTasks []int64
+	attempts []pgdb.DeliveryAttempt
+	calls    []pgdb.Call
+	marks    [5]int // how long the five lists were when the present unit began
+	given    given
+}
+
+func newView() *View {
+	return &View{
+		Apps:       newTable[string, pgdb.App]("app"),
+		Requests:   newTable[RequestKey, pgdb.Request]("request"),
+		Sellers:    newTable[SellerKey, pgdb.Seller]("seller"),
+		Bindings:   newTable[int64, pgdb.Binding]("binding"),
+		Deliveries: newTable[int64, pgdb.Delivery]("delivery"),
+		Shares:     newTable[int64, pgdb.Share]("share"),
+		Accounts:   newTable[AccountKey, pgdb.Account]("account"),
+		Deposits:   newTable[DepositKey, pgdb.Deposit]("deposit"),
+		Files:      newTable[int64, pgdb.TradeFile]("trade_file"),
+		Audits:     newTable[string, pgdb.Audit]("audit"),
+		bindings:   map[SellerKey][]int64{},
+		events:     map[SellerKey][]int64{},
+	}
+}
+
+// Now is the unit's one time, in milliseconds.
+func (v *View) Now() int64 { return v.given.now }
+
+// NextID draws an id for a new row.
+func (v *View) NextID() int64 {
+	if v.given.id >= v.given.idEnd {
+		panic("a unit drew more ids than it was given")
+	}
+	v.given.id++
+	return v.given.id - 1
+}
+
+// NextRandom draws 32 random bytes. They come from the unit's own seed, so that a second run draws the same.
+func (v *View) NextRandom() [32]byte {
+	v.given.drawn++
+	return sha256.Sum256(append(v.given.random[:], v.given.drawn))
+}
+
+// BindingsOf returns all bindings of a seller, oldest first.
+func (v *View) BindingsOf(k SellerKey) []pgdb.Binding {
+	return collect(v.Bindings, v.bindings[k], func(b pgdb.Binding) bool { return SellerKey{b.AppID, b.SellerID} == k })
+}
+
+// EventsOf returns the deliveries to a seller's app that the unit's Events key asked for, oldest first, and those made since.
+func (v *View) EventsOf(k SellerKey) []pgdb.Delivery {
+	return collect(v.Deliveries, v.events[k], func(d pgdb.Delivery) bool { return SellerKey{d.AppID, d.SellerID} == k })
+}
+
+// collect reads the rows with the ids loaded, and the rows of the same owner put since.
+func collect[R any](t *Table[int64, R], loaded []int64, owned func(R) bool) []R {
+	ids := slices.Clone(loaded)
+	for _, k := range t.order {
+		if !slices.Contains(ids, k) && owned(t.rows[k]) {
+			ids = append(ids, k)
+		}
+	}
+	for k, r := range t.own {
+		if !slices.Contains(ids, k) && owned(r) {
+			ids = append(ids, k)
+		}
+	}
+	slices.Sort(ids)
+	rows := make([]R, len(ids))
+	for i, id := range ids {
+		rows[i], _ = t.Get(id)
+	}
+	return rows
+}
+
+// Post adds a posting; the ledger has already moved both accounts.
+func (v *View) Post(p pgdb.Posting) { v.postings = append(v.postings, p) }
+
+// AddTask leaves something to do after the commit.
+func (v *View) AddTask(queue string, recordID, dueAt int64) {
+	v.newTasks = append(v.newTasks, pgdb.Task{ID: v.NextID(), Queue: queue, RecordID: recordID, DueAt: dueAt})
+}
+
+// DropTask removes a task that is done.
+func (v *View) DropTask(id int64) { v.oldTasks = append(v.oldTasks, id) }
+
+// AddAttempt remembers a try at a delivery.
+func (v *View) AddAttempt(a pgdb.DeliveryAttempt) { v.attempts = append(v.attempts, a) }
+
+// AddCall records a call of the API.
+func (v *View) AddCall(c pgdb.Call) { v.calls = append(v.calls, c) }
+
+// Reset drops everything the present unit has changed.
+func (v *View) Reset() {
+	v.each(func(t tabled) { t.drop() })
+	v.postings, v.newTasks = v.postings[:v.marks[0]], v.newTasks[:v.marks[1]]
+	v.oldTasks, v.attempts, v.calls = v.oldTasks[:v.marks[2]], v.attempts[:v.marks[3]], v.calls[:v.marks[4]]
+}
+
+func (v *View) begin(g given) {
+	v.given = g
+	v.marks = [5]int{len(v.postings), len(v.newTasks), len(v.oldTasks), len(v.attempts), len(v.calls)}
+}
+
+func (v *View) keep() { v.each(func(t tabled) { t.keep() }) }
+
+func (v *View) each(fn func(tabled)) {
+	for _, t := range []tabled{v.Apps, v.Requests, v.Sellers, v.Bindings, v.Deliveries, v.Shares, v.Accounts, v.Deposits,
+		v.Files, v.Audits} {
+		fn(t)
+	}
+}
+
+type tabled interface {
+	keep()
+	drop()
+}
+
+// Table is one table's part of a View. The present unit's changes lie in own until they are kept or dropped.
+type Table[K comparable, R any] struct {
+	name   string
+	asked  map[K]bool // true when the row is in the database
+	rows   map[K]R
+	own    map[K]R
+	order  []K // keys to be written, in the order in which they were first kept
+	queued map[K]bool
+	fresh  []K // keys of own, in order
+}
+
+func newTable[K comparable, R any](name string) *Table[K, R] {
+	return &Table[K, R]{name: name, asked: map[K]bool{}, rows: map[K]R{}, own: map[K]R{}, queued: map[K]bool{}}
+}
+
+// Get returns a copy of the row. Asking for a row that the unit's Keys did not name is a mistake in the program.
+func (t *Table[K, R]) Get(k K) (R, bool) {
+	if r, ok := t.own[k]; ok {
+		return r, true
+	}
+	if r, ok := t.rows[k]; ok {
+		return r, true
+	}
+	if _, ok := t.asked[k]; !ok {
+		panic(fmt.Sprintf("%s %v is not among the unit's keys", t.name, k))
+	}
+	var none R
+	return none, false
+}
+
+// Put writes a row, new or changed.
+func (t *Table[K, R]) Put(k K, r R) {
+	if _, ok := t.own[k]; !ok {
+		t.fresh = append(t.fresh, k)
+	}
+	t.own[k] = r
+}
+
+func (t *Table[K, R]) keep() {
+	for _, k := range t.fresh {
+		t.rows[k] = t.own[k]
+		if !t.queued[k] {
+			t.queued[k] = true
+			t.order = append(t.order, k)
+		}
+	}
+	t.drop()
+}
+
+func (t *Table[K, R]) drop() {
+	if len(t.fresh) > 0 {
+		t.fresh = t.fresh[:0]
+		clear(t.own)
+	}
+}
+
+// ask loads the row under k unless the group already has it.
+func (t *Table[K, R]) ask(k K, load func() (R, error)) error {
+	if _, ok := t.asked[k]; ok {
+		return nil
+	}
+	r, err := load()
+	if NotFound(err) {
+		t.asked[k] = false
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s %v: %w", t.name, k, err)
+	}
+	t.found(k, r)
+	return nil
+}
+
+func (t *Table[K, R]) found(k K, r R) {
+	if _, ok := t.asked[k]; !ok {
+		t.asked[k] = true
+		t.rows[k] = r
+	}
+}
+
+// write calls insert or update for every row that the group has left.
+func (t *Table[K, R]) write(ctx context.Context, insert, update func(context.Context, R) error) error {
+	for _, k := range t.order {
+		do := insert
+		if t.asked[k] {
+			do = update
+		}
+		if do == nil {
+			return fmt.Errorf("%s %v may not be changed", t.name, k)
+		}
+		if err := do(ctx, t.rows[k]); err != nil {
+			return fmt.Errorf("%s %v: %w", t.name, k, err)
+		}
+	}
+	return nil
+}

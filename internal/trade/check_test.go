@@ -1,0 +1,388 @@
+package trade
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/text/language"
+
+	"github.com/openinfinia/infinia/money"
+)
+
+func zoneAt(t *testing.T, hours string) *time.Location {
+	d, err := time.ParseDuration(hours + "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.FixedZone(hours, int(d.Seconds()))
+}
+
+func mustCheck(t *testing.T, file string) *Result {
+	t.Helper()
+	res, err := Check(strings.NewReader(file), Settings{}, Known{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+func errorFileOf(t *testing.T, file string, res *Result, all bool) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := WriteErrorFile(&out, strings.NewReader(file), res, all); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestMendedErrorFileIsAccepted(t *testing.T) {
+	t.Parallel()
+	file := csvOf(headerLine(), "transactionAmount=1,000.00; productQuantity=40\nsku=SKU-2\nsku=SKU-3; country=CH\n")
+	res := mustCheck(t, file)
+	if res.Rejected != 2 {
+		t.Fatal(describe(res))
+	}
+	mended := errorFileOf(t, file, res, true)
+	for _, m := range [][2]string{{`"1,000.00"`, "1000.00"}, {",CH,", ",CHN,"}} {
+		if strings.Count(mended, m[0]) != 1 {
+			t.Fatalf("no %s in\n%s", m[0], mended)
+		}
+		mended = strings.Replace(mended, m[0], m[1], 1)
+	}
+	if res = mustCheck(t, mended); res.Accepted != 3 {
+		t.Error(describe(res))
+	}
+	again := errorFileOf(t, mended, res, true)
+	if header, _, _ := strings.Cut(again, "\n"); strings.Count(header, "lineNumber") != 1 {
+		t.Errorf("the columns of the error file stand twice: %s", header)
+	}
+	if strings.Contains(again, "1 error") || strings.Contains(again, "is not a") {
+		t.Errorf("an old error is still told:\n%s", again)
+	}
+}
+
+func TestTimes(t *testing.T) {
+	t.Parallel()
+	zone := zoneAt(t, "8")
+	for text, want := range map[string]int64{
+		"2025-09-03 14:05:00":       1756879500000,
+		"2025-09-03T14:05:00+08:00": 1756879500000,
+		"2025-09-03T06:05:00Z":      1756879500000,
+		"2025-09-03T06:05:00.25Z":   1756879500250,
+		"1756879500000":             1756879500000,
+		"2025-9-3 14:05:00":         0,
+		"2025-09-03 4:05:00.0":      0,
+		"2025-09-03T4:05:00Z":       0,
+		"2025-09-03T04:05:00,5Z":    0,
+		"2025-09-03 14:05":          0,
+		"2025-02-30 14:05:00":       0,
+		"2025/09/03 14:05:00":       0,
+		"2025-09-03T14:05:00":       0,
+		"1756879500":                0,
+		"-175687950000":             0,
+		"+175687950000":             0,
+	} {
+		got, ok := instant(text, zone)
+		if ok != (want != 0) || got != want {
+			t.Errorf("%q: got %d, %v, want %d", text, got, ok, want)
+		}
+	}
+}
+
+func TestCountriesAgainstCLDR(t *testing.T) {
+	t.Parallel()
+	n := 0
+	for a := 'A'; a <= 'Z'; a++ {
+		for b := 'A'; b <= 'Z'; b++ {
+			region, err := language.ParseRegion(string(a) + string(b))
+			if err == nil && region.IsCountry() && countries[region.ISO3()] {
+				n++
+			}
+		}
+	}
+	if n < len(countries) {
+		t.Errorf("CLDR knows %d of our %d countries", n, len(countries))
+	}
+}
+
+// The hashes are stored with booked rows. When this fails, the code is to be put right, not the test.
+func TestHashesNeverChange(t *testing.T) {
+	t.Parallel()
+	r := mustCheck(t, csvOf(headerLine(), "base")).Rows[0]
+	got := fmt.Sprintf("%x %x %d", r.Key, r.Item, r.ShipDetail)
+	const want = "9881f23ff90526b3d32809f49aaa380e 458b757d1abdfff9857ec4a80a7d4732 -9139925603091773072"
+	if got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestIdentityIsTheInstantAndTheSign(t *testing.T) {
+	t.Parallel()
+	res := mustCheck(t, csvOf(headerLine(), "base\ntransactionAmount=-100.00\ntransactionTime=2025-09-03T02:00:00Z; sku=SKU-2\nsku=SKU-2; transactionTime=1756864800001"))
+	keys := make(map[[16]byte]bool)
+	for _, r := range res.Rows {
+		keys[r.Key] = true
+	}
+	if len(keys) != 4 {
+		t.Error(describe(res))
+	}
+	res = mustCheck(t, csvOf(headerLine(), "base\ntransactionTime=2025-09-03T02:00:00Z"))
+	if res.Rejected != 2 {
+		t.Errorf("the same instant in two forms is one identity:\n%s", describe(res))
+	}
+}
+
+func TestOffsetsFindTheRecord(t *testing.T) {
+	t.Parallel()
+	s := parseStory("-- options --\nencoding: utf-16be\nlines: crlf\n")
+	file := s.encode(t, csvOf(headerLine(), "buyerName=Zoë\nsku=SKU-2; buyerName=\"A\"\nsku=SKU-3"))
+	res, err := Check(bytes.NewReader(file), Settings{}, Known{})
+	if err != nil || res.Accepted != 3 {
+		t.Fatal(err, describe(res))
+	}
+	for i, want := range []string{"Zoë", `"""A"""`, "SKU-3"} {
+		row := res.Rows[i]
+		text, ok := res.checker.enc.decode(file[row.Offset : row.Offset+int64(row.Length)])
+		if !ok || !strings.HasPrefix(text, "SELLER-1,") || !strings.Contains(text, want) || strings.ContainsAny(text, "\r\n") {
+			t.Errorf("row %d: %q", i, text)
+		}
+	}
+}
+
+func TestProblemsAreCapped(t *testing.T) {
+	t.Parallel()
+	rows := strings.Repeat("country=XX; buyerName="+strings.Repeat("n", 513)+"\n", maxProblems)
+	file := csvOf(headerLine(), rows)
+	res := mustCheck(t, file)
+	// Two a row, and a warning in each but the first that it repeats the first.
+	if len(res.Problems) != maxProblems || res.More != 2*maxProblems-1 || res.Rejected != maxProblems {
+		t.Errorf("%d problems and %d more, %d rows rejected", len(res.Problems), res.More, res.Rejected)
+	}
+	if last := res.Problems[maxProblems-1].Line; last != 335 {
+		t.Errorf("the last problem kept is of line %d", last)
+	}
+	if n := strings.Count(errorFileOf(t, file, res, false), "513 characters"); n != maxProblems {
+		t.Errorf("the error file has %d of the problems", n)
+	}
+}
+
+func TestFaultsOfKnownEndTheCheck(t *testing.T) {
+	t.Parallel()
+	gone := errors.New("database gone")
+	for name, known := range map[string]Known{
+		"bound": {Bound: func(string, money.Currency) (bool, error) { return false, gone }},
+		"prior": {Prior: func([][16]byte) (map[[16]byte]Prior, error) { return nil, gone }},
+		"items": {Items: func([][16]byte) (map[[16]byte]ItemSum, error) { return nil, gone }},
+	} {
+		if _, err := Check(strings.NewReader(csvOf(headerLine(), "base")), Settings{}, known); !errors.Is(err, gone) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestKnownIsAskedInSortedBatches(t *testing.T) {
+	t.Parallel()
+	var rows strings.Builder
+	for i := range 2500 {
+		fmt.Fprintf(&rows, "sku=S-%d\nsku=S-%d\n", i, i)
+	}
+	asked, bound := make(map[string]int), 0
+	sorted := func(kind string, hashes [][16]byte) {
+		asked[kind] += len(hashes)
+		for i := range hashes {
+			if len(hashes) > batch || i > 0 && bytes.Compare(hashes[i-1][:], hashes[i][:]) >= 0 {
+				t.Errorf("%s: %d hashes, not in ascending order at %d", kind, len(hashes), i)
+			}
+		}
+	}
+	_, err := Check(strings.NewReader(csvOf(headerLine(), rows.String())), Settings{}, Known{
+		Bound: func(string, money.Currency) (bool, error) { bound++; return true, nil },
+		Prior: func(keys [][16]byte) (map[[16]byte]Prior, error) { sorted("prior", keys); return nil, nil },
+		Items: func(items [][16]byte) (map[[16]byte]ItemSum, error) { sorted("items", items); return nil, nil },
+	})
+	if err != nil || bound != 1 || asked["items"] != 2500 || asked["prior"] < 2500 || asked["prior"] > 2505 {
+		t.Error(err, bound, asked)
+	}
+}
+
+func TestOneBadQuoteCostsOneLine(t *testing.T) {
+	t.Parallel()
+	good := csvOf(headerLine(), "base\nsku=SKU-2\n")
+	lines := strings.SplitAfter(good, "\n")
+	for _, bad := range []string{`"open,`, `a"b,`, `"a"b,`, `,"`, `"""`} {
+		res := mustCheck(t, lines[0]+bad+"\n"+lines[1]+lines[2])
+		if res.Total != 3 || res.Accepted != 2 || len(res.Problems) == 0 || res.Problems[0].Line != 2 {
+			t.Errorf("%s: %s", bad, describe(res))
+		}
+	}
+}
+
+func TestLongLineEndsTheReading(t *testing.T) {
+	t.Parallel()
+	good := csvOf(headerLine(), "base\n")
+	for _, long := range []string{strings.Repeat("x", 2*maxRecord), `"` + strings.Repeat("x", 2*maxRecord)} {
+		res := mustCheck(t, good+long+"\n"+good)
+		if len(res.FileProblems) != 1 || !strings.Contains(res.FailReason(), "(line 3)") || res.Accepted != 0 {
+			t.Error(describe(res))
+		}
+	}
+	res := mustCheck(t, good+"\"open\n"+strings.Repeat(strings.Repeat("x", 1023)+"\n", 2*maxRecord>>10))
+	if res.Total != 2+2*maxRecord>>10 || res.FailReason() == "" {
+		t.Errorf("%d rows, %s", res.Total, res.FailReason())
+	}
+}
+
+func TestOurTextIsNoFormula(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":          "",
+		"plain":     `"plain"`,
+		"=1+1":      `"'=1+1"`,
+		"-a, \"b\"": `"'-a, ""b"""`,
+	} {
+		if got := quote(text); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestSummaryFields(t *testing.T) {
+	t.Parallel()
+	got, err := json.Marshal(Summary{RequestNo: "TDU-1", Status: "FAILED", Attempt: 2, TotalRows: 3, AcceptedRows: 1, RejectedRows: 2,
+		SHA256: "ab", FailReason: "file: is cut", FinishedAt: "2025-09-03T06:05:00Z", RefusedUploads: []RefusedUpload{{"cd", "2025-09-03T07:00:00Z"}}})
+	want := `{"requestNo":"TDU-1","status":"FAILED","attempt":2,"totalRows":3,"acceptedRows":1,"rejectedRows":2,"sha256":"ab",` +
+		`"failReason":"file: is cut","finishedAt":"2025-09-03T06:05:00Z","refusedUploads":[{"sha256":"cd","at":"2025-09-03T07:00:00Z"}]}`
+	if diff := cmp.Diff(want, string(got)); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}
+
+// Every text of ours has to be ASCII, which is the same in all encodings, and without the mark that joins problems.
+func TestOurTextsAreASCII(t *testing.T) {
+	t.Parallel()
+	for _, r := range Rules() {
+		if text := r.Column + r.Wrong + r.Fix; !isASCII([]byte(text)) || strings.Contains(text, "|") || r.Wrong == "" || r.Fix == "" {
+			t.Errorf("%q", text)
+		}
+	}
+	for _, c := range Columns() {
+		if !isASCII([]byte(c.Name+c.Rule)) || c.Rule == "" {
+			t.Errorf("%q", c.Rule)
+		}
+	}
+}
+
+func TestSumsThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	res, err := Check(strings.NewReader(csvOf(headerLine(), "base\nsku=SKU-2; country=XX")), Settings{}, Known{
+		Items: func(items [][16]byte) (map[[16]byte]ItemSum, error) {
+			return map[[16]byte]ItemSum{items[0]: {"USD", math.MaxInt64, 0}, items[1]: {"USD", math.MaxInt64, 0}}, nil
+		},
+	})
+	// The wrong row adds nothing, so its item still fits.
+	if err != nil || res.Rejected != 2 || len(res.Problems) != 2 || res.Problems[0].Rule != rules[rowSum].Wrong {
+		t.Error(err, describe(res))
+	}
+}
+
+// FuzzCheck feeds anything, and then what it makes of it: the counts add up, nothing counts in a file that is wrong as a
+// whole, and the error file has the same rows with the same outcome.
+func FuzzCheck(f *testing.F) {
+	paths, err := filepath.Glob("testdata/check/*.txt")
+	if err != nil || len(paths) == 0 {
+		f.Fatalf("no stories: %v", err)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(parseStory(string(text)).sent(f))
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		src := bytes.NewReader(file)
+		res, err := Check(src, Settings{}, Known{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := len(res.FileProblems) == 0
+		if res.Total != res.Accepted+res.Rejected || whole && res.Accepted != len(res.Rows)+res.Repeats || !whole && res.Accepted+len(res.Rows) > 0 {
+			t.Fatalf("counts do not add up: %s", describe(res))
+		}
+		var out bytes.Buffer
+		if err := WriteErrorFile(&out, src, res, true); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Check(bytes.NewReader(out.Bytes()), Settings{}, Known{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch h := res.checker.header; {
+		case again.checker.enc != res.checker.enc, res.refused&(1<<fileUndecodable|1<<fileNUL) != 0:
+			return // what decided on the encoding, or was no text, may have stood in the columns that were replaced
+		case len(h.problems) > 0, !h.extraLast, res.More > 0:
+			return // the rows, or all of their problems, cannot be compared
+		}
+		if again.Total != res.Total || wrongRows(again) != wrongRows(res) || whole && len(again.FileProblems) > 0 {
+			t.Fatalf("another outcome\n%sof the error file\n%s\n%s", describe(res), out.String(), describe(again))
+		}
+		if diff := cmp.Diff(sentCells(t, file, res), sentCells(t, out.Bytes(), again)); diff != "" {
+			t.Fatalf("other rows in the error file: %s", diff)
+		}
+	})
+}
+
+// wrongRows counts the rows with an error of their own, while all problems are kept.
+func wrongRows(res *Result) int {
+	lines := make(map[int]bool)
+	for _, p := range res.Problems {
+		if !p.Warning {
+			lines[p.Line] = true
+		}
+	}
+	return len(lines)
+}
+
+// sentCells are the bytes of the sender's own columns, for each row that could be taken apart.
+func sentCells(t *testing.T, file []byte, res *Result) (rows [][]string) {
+	split, err := newSplitter(bytes.NewReader(file), res.checker.enc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := errorFile{enc: res.checker.enc, header: res.checker.header}
+	for {
+		rec, err := split.next()
+		if err != nil {
+			return rows
+		}
+		if rec.cells != nil && !out.enc.blank(rec.raw) {
+			var cells []string
+			for _, s := range out.sent(rec) {
+				cells = append(cells, string(rec.raw[s.from:s.to]))
+			}
+			rows = append(rows, cells)
+		}
+	}
+}
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestWriteFaultsAreTold(t *testing.T) {
+	t.Parallel()
+	file := csvOf(headerLine(), "base")
+	if err := WriteErrorFile(brokenWriter{}, strings.NewReader(file), mustCheck(t, file), true); !errors.Is(err, io.ErrClosedPipe) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,169 @@
+package trade
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/simplifiedchinese"
+)
+
+// encoding is how a file writes its text. In all of them a comma, a quote or a line end can be told by looking at one code
+// unit alone (no second byte of GB18030 is any of these), so records are cut on the bytes as sent and decoded afterwards.
+type encoding struct {
+	name string
+	bom  string // the mark that this file starts with, empty when it has none
+	unit int    // bytes of a code unit
+	big  bool   // of UTF-16: high byte first
+}
+
+// detect reads src to its end to tell the encoding: by its mark, by the zero bytes of UTF-16, and otherwise UTF-8 unless
+// most of what is not ASCII cannot be that, which makes it GB18030. One wrong byte in a Chinese UTF-8 file thus stays an
+// error that can be shown, instead of turning the file into other characters.
+func detect(src io.Reader) (encoding, error) {
+	buf := make([]byte, 64<<10)
+	n, err := io.ReadFull(src, buf)
+	start := buf[:n]
+	for _, e := range []encoding{
+		{"UTF-8", "\xef\xbb\xbf", 1, false},
+		{"UTF-16", "\xff\xfe", 2, false},
+		{"UTF-16", "\xfe\xff", 2, true},
+		{"GB18030", "\x84\x31\x95\x33", 1, false},
+	} {
+		if bytes.HasPrefix(start, []byte(e.bom)) {
+			return e, ignoreEnd(err)
+		}
+	}
+	if n >= 4 && (start[0] == 0) != (start[1] == 0) && (start[0] == 0) == (start[2] == 0) && (start[1] == 0) == (start[3] == 0) {
+		return encoding{"UTF-16", "", 2, start[0] == 0}, ignoreEnd(err)
+	}
+	good, wrong, kept := 0, 0, 0
+	for {
+		chunk := buf[:kept+n]
+		g, w, rest := countUTF8(chunk, err != nil)
+		good, wrong = good+g, wrong+w
+		if err != nil {
+			break
+		}
+		kept = copy(buf, rest)
+		n, err = io.ReadFull(src, buf[kept:])
+	}
+	if wrong > good {
+		return encoding{"GB18030", "", 1, false}, ignoreEnd(err)
+	}
+	return encoding{"UTF-8", "", 1, false}, ignoreEnd(err)
+}
+
+func ignoreEnd(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil
+	}
+	return err
+}
+
+// countUTF8 counts the continuation bytes of whole characters and the bytes that belong to none. Unless the text ends with
+// p, a character that is still incomplete is the rest.
+func countUTF8(p []byte, end bool) (good, wrong int, rest []byte) {
+	if utf8.Valid(p) {
+		return len(p) - utf8.RuneCount(p), 0, nil
+	}
+	for len(p) > 0 {
+		if !end && !utf8.FullRune(p) {
+			return good, wrong, p
+		}
+		r, size := utf8.DecodeRune(p)
+		if r == utf8.RuneError && size == 1 {
+			wrong++
+		} else {
+			good += size - 1
+		}
+		p = p[size:]
+	}
+	return good, wrong, nil
+}
+
+// at is the code unit that starts at p[i].
+func (e encoding) at(p []byte, i int) uint16 {
+	switch {
+	case e.unit == 1:
+		return uint16(p[i])
+	case e.big:
+		return uint16(p[i])<<8 | uint16(p[i+1])
+	default:
+		return uint16(p[i+1])<<8 | uint16(p[i])
+	}
+}
+
+// blank tells whether there is nothing in a record; spreadsheets leave such lines at the end.
+func (e encoding) blank(raw []byte) bool {
+	for i := 0; i+e.unit <= len(raw); i += e.unit {
+		switch e.at(raw, i) {
+		case ',', ' ', '\t', '\r':
+		default:
+			return false
+		}
+	}
+	return len(raw)%e.unit == 0
+}
+
+// decode is the text of p, and whether all of p is text in this encoding.
+func (e encoding) decode(p []byte) (string, bool) {
+	switch {
+	case e.unit == 2:
+		return e.decode16(p)
+	case e.name == "UTF-8" || isASCII(p):
+		return string(p), utf8.Valid(p)
+	default:
+		text, err := simplifiedchinese.GB18030.NewDecoder().Bytes(p)
+		return string(text), err == nil && !bytes.ContainsRune(text, utf8.RuneError)
+	}
+}
+
+func (e encoding) decode16(p []byte) (string, bool) {
+	var b strings.Builder
+	ok := len(p)%2 == 0
+	for i := 0; i+1 < len(p); i += 2 {
+		r := rune(e.at(p, i))
+		if utf16.IsSurrogate(r) {
+			low := rune(0)
+			if i+3 < len(p) {
+				low = rune(e.at(p, i+2))
+			}
+			if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
+				ok = false
+			} else {
+				i += 2
+			}
+		}
+		b.WriteRune(r)
+	}
+	return b.String(), ok
+}
+
+func isASCII(p []byte) bool {
+	for _, c := range p {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// encode writes ASCII text, which is all that the error file adds, in this encoding.
+func (e encoding) encode(ascii string) []byte {
+	if e.unit == 1 {
+		return []byte(ascii)
+	}
+	wide := make([]byte, 0, 2*len(ascii))
+	for i := range len(ascii) {
+		if e.big {
+			wide = append(wide, 0, ascii[i])
+		} else {
+			wide = append(wide, ascii[i], 0)
+		}
+	}
+	return wide
+}

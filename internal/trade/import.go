@@ -1,0 +1,414 @@
+package trade
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/ledger"
+	"github.com/openinfinia/infinia/internal/outbox"
+	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/money"
+)
+
+// The states of a trade file, the same words as on the wire:
+//
+//	PROCESSING -> SUCCESS
+//	PROCESSING -> PARTIAL   some rows were rejected and the app takes the good ones
+//	PROCESSING -> FAILED    nothing was booked; other bytes under the same requestNo are the next attempt
+const (
+	fileProcessing = string(infinia.FileProcessing)
+	fileSuccess    = string(infinia.FileSuccess)
+	filePartial    = string(infinia.FilePartial)
+	fileFailed     = string(infinia.FileFailed)
+)
+
+// Importer judges complete uploads, one at a time for each app, and books what they tell.
+type Importer struct {
+	DB        *store.DB
+	ErrorsDir string // error files of all attempts, by the attempt's id
+
+	// Result puts a file where the app finds it.
+	Result func(appID, name string, write func(io.Writer) error) error
+}
+
+// FileQueue is the outbox queue of an app's files; ResultQueue is that of the result files to be written for them.
+func FileQueue(appID string) string   { return "file/" + appID }
+func ResultQueue(appID string) string { return "file-result/" + appID }
+
+// Receive takes over a complete upload: path is a stable copy of it. The first content under a requestNo, and other content
+// after a failure, is judged; the content that is already known changes nothing; any other is refused and remembered.
+func (im *Importer) Receive(ctx context.Context, appID, requestNo, path string, size int64, sha256 string) error {
+	return im.DB.Do(ctx, store.Unit{Name: "upload", Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+		f, err := q.NewestTradeFile(ctx, pgdb.NewestTradeFileParams{AppID: appID, RequestNo: requestNo})
+		if err != nil && !store.NotFound(err) {
+			return err
+		}
+		switch {
+		case err == nil && f.SHA256 == sha256:
+			return nil
+		case err == nil && f.State != fileFailed:
+			v.AddTask(ResultQueue(appID), f.ID, v.Now())
+			return q.InsertTradeRefused(ctx, pgdb.InsertTradeRefusedParams{ID: v.NextID(), FileID: f.ID, SHA256: sha256, Size: size, At: v.Now()})
+		}
+		next := pgdb.TradeFile{ID: v.NextID(), AppID: appID, RequestNo: requestNo, Attempt: f.Attempt + 1, State: fileProcessing,
+			SHA256: sha256, Size: size, Path: path, ReceivedAt: v.Now()}
+		v.Files.Put(next.ID, next)
+		v.AddTask(FileQueue(appID), next.ID, v.Now())
+		return nil
+	}})
+}
+
+// Import judges and books files; it is the Work of the file queues. A crash at any point leaves the task, and the file is
+// judged again from its start: its rows count only once the switch has said so.
+func (im *Importer) Import(ctx context.Context, tasks []pgdb.Task) error {
+	for _, t := range tasks {
+		if err := im.importFile(ctx, t); err != nil {
+			return fmt.Errorf("trade file %d: %w", t.RecordID, err)
+		}
+	}
+	return nil
+}
+
+func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
+	var f pgdb.TradeFile
+	var app pgdb.App
+	if err := im.DB.Read(ctx, func(q *pgdb.Queries) (err error) {
+		if f, err = q.GetTradeFile(ctx, t.RecordID); err != nil {
+			return err
+		}
+		app, err = q.GetApp(ctx, f.AppID)
+		return err
+	}); err != nil {
+		return err
+	}
+	set, err := store.SettingsOf(app)
+	if err != nil {
+		return err
+	}
+	src, err := os.Open(f.Path)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	books := newBooked(ctx, im.DB, app)
+	res, err := Check(src, Settings{Zone: set.Location()}, Known{Bound: books.bound, Prior: books.prior, Items: books.items})
+	if err != nil {
+		return err
+	}
+	f.State = outcome(res, set.AcceptPartial)
+	f.TotalRows, f.AcceptedRows, f.RejectedRows, f.FailReason = int64(res.Total), int64(res.Accepted), int64(res.Rejected), res.FailReason()
+	if f.State == fileFailed {
+		res.Rows, f.AcceptedRows = nil, 0
+	}
+	if len(res.Parts) == 1 {
+		f.SellerID, f.Currency = res.Parts[0].SellerID, string(res.Parts[0].Currency)
+	}
+	if res.Rejected > 0 || len(res.FileProblems) > 0 {
+		if err := im.writeErrors(f, src, res); err != nil {
+			return err
+		}
+	}
+	if err := im.writeRows(ctx, app, f, res.Rows); err != nil {
+		return err
+	}
+	changes, err := books.changes(res.Rows)
+	if err != nil {
+		return err
+	}
+	return im.finish(ctx, t, app, set, f, res, changes)
+}
+
+// outcome is atomic unless the app takes the good rows of a file.
+func outcome(res *Result, partial bool) string {
+	switch {
+	case len(res.FileProblems) > 0, res.Rejected > 0 && (!partial || res.Accepted == 0):
+		return fileFailed
+	case res.Rejected > 0:
+		return filePartial
+	}
+	return fileSuccess
+}
+
+// rowsPerUnit keeps the writer free for calls between the pieces of a file.
+const rowsPerUnit = 200
+
+// writeRows writes the new rows under their file's id, sorted by key, after what an earlier run may have left.
+func (im *Importer) writeRows(ctx context.Context, app pgdb.App, f pgdb.TradeFile, rows []Row) error {
+	if err := im.alone(ctx, "clear rows", func(ctx context.Context, q *pgdb.Queries) error { return q.DeleteRowsOfFile(ctx, f.ID) }); err != nil {
+		return err
+	}
+	rows = slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return r.Update })
+	slices.SortFunc(rows, func(a, b Row) int { return slices.Compare(a.Key[:], b.Key[:]) })
+	for chunk := range slices.Chunk(rows, rowsPerUnit) {
+		if err := im.alone(ctx, "trade rows", func(ctx context.Context, q *pgdb.Queries) error {
+			for _, r := range chunk {
+				if err := q.InsertTradeRow(ctx, pgdb.InsertTradeRowParams{App: app.ID, RowKey: r.Key[:], FileID: f.ID, ItemKey: r.Item[:],
+					SellerID: r.SellerID, Currency: string(r.Currency), Amount: r.Amount, At: r.At, Shipped: asInt(r.Shipped),
+					ShipHash: r.ShipDetail, Line: int64(r.Line), RowOffset: r.Offset, RowLength: int64(r.Length)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (im *Importer) alone(ctx context.Context, name string, fn func(context.Context, *pgdb.Queries) error) error {
+	return im.DB.Do(ctx, store.Unit{Name: name, Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error { return fn(ctx, q) }})
+}
+
+func asInt(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// finish is the switch: in one unit the file gets its state, its rows begin to count, and the books learn what each seller
+// has filed.
+func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set store.Settings, f pgdb.TradeFile, res *Result, changes map[binding]filed) error {
+	order := slices.SortedFunc(maps.Keys(changes), compareBindings)
+	keys := store.Keys{Apps: []string{f.AppID}, Files: []int64{f.ID}}
+	for _, b := range order {
+		for _, kind := range []string{ledger.Evidence, ledger.FiledShipped, ledger.FiledUnshipped} {
+			keys.Accounts = append(keys.Accounts, ledger.SellerAccount(f.AppID, kind, b.seller, string(b.currency)))
+		}
+	}
+	return im.DB.Do(ctx, store.Unit{
+		Name: "trade file", Keys: keys, IDs: 10 + 5*len(order),
+		Judge: func(v *store.View) error {
+			stored, ok := v.Files.Get(f.ID)
+			if !ok || stored.State != fileProcessing {
+				return fmt.Errorf("it is %s already", stored.State)
+			}
+			v.DropTask(t.ID)
+			f.FinishedAt = v.Now()
+			v.Files.Put(f.ID, f)
+			v.AddTask(ResultQueue(f.AppID), f.ID, v.Now())
+			for _, b := range order {
+				if err := changes[b].post(v, f, b); err != nil {
+					return err
+				}
+			}
+			return outbox.Notify(v, set, outbox.Event{AppID: f.AppID, SellerID: f.SellerID, Event: outbox.EventFile,
+				Content: map[string]string{"fileRequestNo": f.RequestNo, "status": f.State, "attempt": strconv.FormatInt(f.Attempt, 10)}})
+		},
+		Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+			for _, p := range res.Parts {
+				accepted := p.Accepted
+				if f.State == fileFailed {
+					accepted = 0
+				}
+				if err := q.InsertTradePart(ctx, pgdb.InsertTradePartParams{FileID: f.ID, SellerID: p.SellerID, Currency: string(p.Currency),
+					TotalRows: int64(p.Total), AcceptedRows: int64(accepted), RejectedRows: int64(p.Total - p.Accepted)}); err != nil {
+					return err
+				}
+			}
+			for _, r := range res.Rows {
+				if !r.Update {
+					continue
+				}
+				if err := q.UpdateBookedRow(ctx, pgdb.UpdateBookedRowParams{App: app.ID, RowKey: r.Key[:], Shipped: asInt(r.Shipped), ShipHash: r.ShipDetail}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+}
+
+// filed is by how much a file changes what a seller has filed, in minor units.
+type filed struct{ shipped, unshipped int64 }
+
+func (d filed) post(v *store.View, f pgdb.TradeFile, b binding) error {
+	evidence := ledger.SellerAccount(f.AppID, ledger.Evidence, b.seller, string(b.currency))
+	for _, side := range []struct {
+		kind   string
+		amount int64
+	}{{ledger.FiledShipped, d.shipped}, {ledger.FiledUnshipped, d.unshipped}} {
+		account := ledger.SellerAccount(f.AppID, side.kind, b.seller, string(b.currency))
+		var err error
+		switch {
+		case side.amount > 0:
+			err = ledger.Post(v, ledger.ForTrade, f.ID, evidence, account, side.amount)
+		case side.amount < 0:
+			err = ledger.Post(v, ledger.ForTrade, f.ID, account, evidence, -side.amount)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ErrorFile opens the error file of one attempt.
+func (im *Importer) ErrorFile(f pgdb.TradeFile) (*os.File, error) { return os.Open(im.errorPath(f)) }
+
+func (im *Importer) errorPath(f pgdb.TradeFile) string {
+	return filepath.Join(im.ErrorsDir, strconv.FormatInt(f.ID, 10)+".csv")
+}
+
+// writeErrors keeps the error file before the switch tells of it: all rows where one bad row refuses the file, else the
+// rejected ones.
+func (im *Importer) writeErrors(f pgdb.TradeFile, src io.ReadSeeker, res *Result) error {
+	tmp, err := os.CreateTemp(im.ErrorsDir, "writing-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) //nolint:errcheck // it is renamed, unless something went wrong before
+	err = WriteErrorFile(tmp, src, res, f.State == fileFailed)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), im.errorPath(f))
+}
+
+// compareBindings orders by seller, then currency: the order in which accounts are locked and posted.
+func compareBindings(a, b binding) int {
+	return slices.Compare([]string{a.seller, string(a.currency)}, []string{b.seller, string(b.currency)})
+}
+
+// booked answers the checker's questions from the database, and keeps what it was told for the change of the books.
+type booked struct {
+	ctx   context.Context
+	db    *store.DB
+	app   pgdb.App
+	known map[[16]byte]itemBooks
+	rows  map[[16]byte]Prior
+}
+
+// itemBooks is what is booked for one seller, order and sku, in minor units.
+type itemBooks struct {
+	shipped, unshipped, returns int64
+}
+
+// net takes returns off shipped sales first, then off unshipped ones.
+func (b itemBooks) net() filed {
+	shipped := b.shipped - b.returns
+	if shipped >= 0 {
+		return filed{shipped, b.unshipped}
+	}
+	return filed{0, b.unshipped + shipped}
+}
+
+func newBooked(ctx context.Context, db *store.DB, app pgdb.App) *booked {
+	return &booked{ctx: ctx, db: db, app: app, known: map[[16]byte]itemBooks{}, rows: map[[16]byte]Prior{}}
+}
+
+func (b *booked) bound(sellerID string, currency money.Currency) (bool, error) {
+	var bindings []pgdb.Binding
+	err := b.db.Read(b.ctx, func(q *pgdb.Queries) (err error) {
+		bindings, err = q.ListBindingsOfSeller(b.ctx, pgdb.ListBindingsOfSellerParams{AppID: b.app.AppID, SellerID: sellerID})
+		return err
+	})
+	return slices.ContainsFunc(bindings, func(x pgdb.Binding) bool { return x.Currency == string(currency) && x.BoundAt > 0 }), err
+}
+
+func (b *booked) prior(keys [][16]byte) (map[[16]byte]Prior, error) {
+	found := map[[16]byte]Prior{}
+	err := b.db.Read(b.ctx, func(q *pgdb.Queries) error {
+		for _, k := range keys {
+			r, err := q.FindBookedRow(b.ctx, pgdb.FindBookedRowParams{App: b.app.ID, RowKey: k[:]})
+			if store.NotFound(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			found[k] = Prior{Currency: money.Currency(r.Currency), Amount: r.Amount, Shipped: r.Shipped != 0, ShipDetail: r.ShipHash,
+				FileRequestNo: r.FileRequestNo, Line: int(r.Line)}
+			b.rows[k] = found[k]
+		}
+		return nil
+	})
+	return found, err
+}
+
+func (b *booked) items(items [][16]byte) (map[[16]byte]ItemSum, error) {
+	found := map[[16]byte]ItemSum{}
+	err := b.db.Read(b.ctx, func(q *pgdb.Queries) error {
+		for _, item := range items {
+			rows, err := q.ListBookedRowsOfItem(b.ctx, pgdb.ListBookedRowsOfItemParams{App: b.app.ID, ItemKey: item[:]})
+			if err != nil {
+				return err
+			}
+			if len(rows) == 0 {
+				continue
+			}
+			var books itemBooks
+			for _, r := range rows {
+				if err := books.add(r.Amount, r.Shipped != 0); err != nil {
+					return err
+				}
+			}
+			b.known[item] = books
+			found[item] = ItemSum{Currency: money.Currency(rows[0].Currency), Sales: books.shipped + books.unshipped, Returns: books.returns}
+		}
+		return nil
+	})
+	return found, err
+}
+
+func (b *itemBooks) add(amount int64, shipped bool) (err error) {
+	switch {
+	case amount < 0:
+		b.returns, err = money.Sub(b.returns, amount)
+	case shipped:
+		b.shipped, err = money.Add(b.shipped, amount)
+	default:
+		b.unshipped, err = money.Add(b.unshipped, amount)
+	}
+	return err
+}
+
+// changes is what the accepted rows change for each seller and currency.
+func (b *booked) changes(rows []Row) (map[binding]filed, error) {
+	after := map[[16]byte]itemBooks{}
+	owner := map[[16]byte]binding{}
+	for _, r := range rows {
+		books, ok := after[r.Item]
+		if !ok {
+			books = b.known[r.Item]
+		}
+		if r.Update {
+			if prior := b.rows[r.Key]; r.Shipped && !prior.Shipped {
+				books.unshipped -= r.Amount
+				books.shipped += r.Amount
+			}
+		} else if err := books.add(r.Amount, r.Shipped); err != nil {
+			return nil, err
+		}
+		after[r.Item] = books
+		owner[r.Item] = binding{r.SellerID, r.Currency}
+	}
+	sums := map[binding]filed{}
+	for item, books := range after {
+		was, is, sum := b.known[item].net(), books.net(), sums[owner[item]]
+		var err error
+		if sum.shipped, err = money.Add(sum.shipped, is.shipped-was.shipped); err != nil {
+			return nil, err
+		}
+		if sum.unshipped, err = money.Add(sum.unshipped, is.unshipped-was.unshipped); err != nil {
+			return nil, err
+		}
+		sums[owner[item]] = sum
+	}
+	return sums, nil
+}
