@@ -139,6 +139,16 @@ func (c *Client) check() error {
 	return nil
 }
 
+// Call makes any call with the content as it is, one JSON object of strings, and returns the opened reply. The methods of
+// the operations are the typed way; this one is for programs that learn the operation at run time.
+func (c *Client) Call(ctx context.Context, op Operation, content json.RawMessage) (json.RawMessage, error) {
+	var named struct {
+		RequestNo string `json:"requestNo"`
+	}
+	_ = json.Unmarshal(content, &named) // what is no such object is the server's to refuse
+	return call[json.RawMessage](ctx, c, op, named.RequestNo, content)
+}
+
 // call makes one call of the API. requestNo is the one in req, which the answer must repeat, or "".
 func call[Reply any](ctx context.Context, c *Client, op Operation, requestNo string, req any) (Reply, error) {
 	var reply, none Reply

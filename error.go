@@ -33,11 +33,18 @@ func Errorf(code Code, fields ...FieldError) *Error {
 	return &Error{Code: code, Message: code.Message(), Fields: fields}
 }
 
+// Error is the code with every field concerned, or with the message when there is none.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s", e.Code, e.Message)
-	for _, f := range e.Fields {
-		fmt.Fprintf(&b, "; %s: %s", f.Field, f.Message)
+	fmt.Fprintf(&b, "%s: ", e.Code)
+	for i, f := range e.Fields {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		fmt.Fprintf(&b, "%s %s", f.Field, f.Message)
+	}
+	if len(e.Fields) == 0 {
+		b.WriteString(e.Message)
 	}
 	if e.TraceID != "" {
 		fmt.Fprintf(&b, " (trace %s)", e.TraceID)

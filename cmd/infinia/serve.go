@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/server"
+)
+
+// serveCmd runs the system in production until it is told to stop.
+type serveCmd struct {
+	Data        string            `required:"" help:"Folder of the database, the files and the SFTP host key."`
+	HTTP        string            `name:"http" default:":8443" help:"Address to listen on."`
+	SFTP        string            `name:"sftp" default:":2022" help:"Address of SFTP."`
+	PublicURL   string            `name:"public-url" required:"" help:"Where sellers' browsers reach this server, with https."`
+	Operators   string            `required:"" type:"existingfile" help:"File with a line for each operator: name, white space, token of at least 16 characters. Only its owner may read it."`
+	TLSCert     string            `name:"tls-cert" help:"Certificate chain, PEM. Without it a proxy in front must end TLS."`
+	TLSKey      string            `name:"tls-key" help:"Its key, PEM."`
+	BehindProxy bool              `help:"The caller's address is the last one in X-Forwarded-For."`
+	WebhookNets []string          `name:"webhook-net" help:"Private range, such as 10.1.0.0/16, where webhooks may go nevertheless. May be repeated."`
+	Paths       map[string]string `name:"path" help:"Another path for an operation, such as account-balance/query=/v1/balance. May be repeated."`
+}
+
+func (c serveCmd) Run(ctx context.Context, con console) error {
+	cfg := server.Config{Data: c.Data, HTTP: c.HTTP, SFTP: c.SFTP, PublicURL: c.PublicURL, TLSCert: c.TLSCert, TLSKey: c.TLSKey,
+		BehindProxy: c.BehindProxy, Paths: map[infinia.Operation]string{}, Log: slog.New(slog.NewJSONHandler(con.err, nil))}
+	if c.TLSCert == "" && !c.BehindProxy {
+		return fmt.Errorf("TLS is required: give --tls-cert and --tls-key, or --behind-proxy when a proxy in front ends it")
+	}
+	for _, text := range c.WebhookNets {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("--webhook-net: %w", err)
+		}
+		cfg.WebhookNets = append(cfg.WebhookNets, p)
+	}
+	for name, path := range c.Paths {
+		cfg.Paths[infinia.Operation(name)] = path
+	}
+	var err error
+	if cfg.AdminTokens, err = readOperators(c.Operators); err != nil {
+		return err
+	}
+	s, err := server.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	cfg.Log.Info("ready", "http", s.URL, "sftp", s.SFTP, "publicURL", c.PublicURL)
+	<-ctx.Done()
+	cfg.Log.Info("stopping")
+	return s.Close(context.WithoutCancel(ctx))
+}
+
+// readOperators reads names and tokens; a file that others may read is refused.
+func readOperators(path string) (map[string]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s holds tokens, and others may read it: chmod 600 it", path)
+	}
+	tokens := map[string]string{}
+	lines := bufio.NewScanner(f)
+	for n := 1; lines.Scan(); n++ {
+		fields := strings.Fields(lines.Text())
+		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+			continue
+		}
+		if len(fields) != 2 || tokens[fields[0]] != "" {
+			return nil, fmt.Errorf("%s, line %d: want a name, used once, and a token", path, n)
+		}
+		tokens[fields[0]] = fields[1]
+	}
+	return tokens, lines.Err()
+}
+
+func host(address string) string { h, _, _ := net.SplitHostPort(address); return h }
+func port(address string) string { _, p, _ := net.SplitHostPort(address); return p }

@@ -1,0 +1,128 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"mime"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+)
+
+// File is one attempt at a trade file.
+type File struct {
+	ID           ID        `json:"id"`
+	AppID        string    `json:"appId"`
+	RequestNo    string    `json:"requestNo"`
+	Attempt      int64     `json:"attempt"`
+	Status       string    `json:"status" enum:"PROCESSING,SUCCESS,PARTIAL,FAILED"`
+	SHA256       string    `json:"sha256"`
+	Size         int64     `json:"size"`
+	TotalRows    int64     `json:"totalRows"`
+	AcceptedRows int64     `json:"acceptedRows"`
+	RejectedRows int64     `json:"rejectedRows"`
+	FailReason   string    `json:"failReason,omitempty" doc:"a fault of the whole file"`
+	ReceivedAt   time.Time `json:"receivedAt"`
+	FinishedAt   time.Time `json:"finishedAt,omitzero"`
+}
+
+// FileDetail is a file with its rows by seller and currency, and the other contents that came under its requestNo.
+type FileDetail struct {
+	File
+	Parts   []FilePart      `json:"parts"`
+	Refused []RefusedUpload `json:"refused"`
+}
+
+// FilePart counts the rows of one seller in one currency.
+type FilePart struct {
+	SellerID     string `json:"sellerId"`
+	Currency     string `json:"currency"`
+	TotalRows    int64  `json:"totalRows"`
+	AcceptedRows int64  `json:"acceptedRows"`
+	RejectedRows int64  `json:"rejectedRows"`
+}
+
+// RefusedUpload is an upload that was compared and dropped.
+type RefusedUpload struct {
+	SHA256 string    `json:"sha256"`
+	Size   int64     `json:"size"`
+	At     time.Time `json:"at"`
+}
+
+// FilesFilter says which files are wanted.
+type FilesFilter struct {
+	Page
+	AppID     string `query:"appId"`
+	RequestNo string `query:"requestNo"`
+	Status    string `query:"status" enum:"PROCESSING,SUCCESS,PARTIAL,FAILED"`
+}
+
+func files(s *server) {
+	list(s, "/files", "list-files", "Trade files",
+		func(ctx context.Context, q *pgdb.Queries, f FilesFilter, before int64, most int32) ([]pgdb.TradeFile, error) {
+			return q.PageTradeFiles(ctx, pgdb.PageTradeFilesParams{Before: before, AppID: f.AppID, RequestNo: f.RequestNo, State: f.Status, Most: most})
+		}, shown(showFile), func(f File) ID { return f.ID })
+	get(s, "/files/{id}", "get-file", "One trade file", fileDetail)
+	o := operation(http.MethodGet, "/files/{id}/errors", "get-file-errors", "The error file of one attempt, in the encoding of the upload")
+	o.Responses = map[string]*huma.Response{"200": {Description: "the error file", Content: map[string]*huma.MediaType{"text/csv": {}}}}
+	huma.Register(s.api, o, s.fileErrors)
+}
+
+func fileDetail(ctx context.Context, q *pgdb.Queries, id int64) (d FileDetail, err error) {
+	row, err := q.GetTradeFile(ctx, id)
+	if err != nil {
+		return d, err
+	}
+	parts, err := q.ListTradeParts(ctx, id)
+	if err != nil {
+		return d, err
+	}
+	refused, err := q.ListTradeRefused(ctx, id)
+	if err != nil {
+		return d, err
+	}
+	d = FileDetail{File: showFile(row), Parts: []FilePart{}, Refused: []RefusedUpload{}}
+	for _, p := range parts {
+		d.Parts = append(d.Parts, FilePart{SellerID: p.SellerID, Currency: p.Currency, TotalRows: p.TotalRows, AcceptedRows: p.AcceptedRows, RejectedRows: p.RejectedRows})
+	}
+	for _, r := range refused {
+		d.Refused = append(d.Refused, RefusedUpload{SHA256: r.SHA256, Size: r.Size, At: at(r.At)})
+	}
+	return d, nil
+}
+
+func (s *server) fileErrors(ctx context.Context, in *struct {
+	ID ID `path:"id"`
+}) (out *huma.StreamResponse, err error) {
+	defer s.recovered(ctx, &err)
+	row, err := read(ctx, s, func(q *pgdb.Queries) (pgdb.TradeFile, error) { return q.GetTradeFile(ctx, in.ID.number()) })
+	if err != nil {
+		return nil, s.fault(ctx, err)
+	}
+	f, err := s.cfg.Importer.ErrorFile(row)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, huma.Error404NotFound("this file has no error file")
+	}
+	if err != nil {
+		return nil, s.fault(ctx, err)
+	}
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		defer f.Close()
+		hc.SetHeader("Content-Type", "text/csv")
+		hc.SetHeader("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": row.RequestNo + "_error.csv"}))
+		if _, err := io.Copy(hc.BodyWriter(), f); err != nil {
+			s.cfg.Log.Info("error file not delivered", "trace", callerOf(ctx).trace, "file", row.ID, "err", err)
+		}
+	}}, nil
+}
+
+func showFile(r pgdb.TradeFile) File {
+	return File{ID: idOf(r.ID), AppID: r.AppID, RequestNo: r.RequestNo, Attempt: r.Attempt, Status: r.State, SHA256: r.SHA256, Size: r.Size,
+		TotalRows: r.TotalRows, AcceptedRows: r.AcceptedRows, RejectedRows: r.RejectedRows, FailReason: r.FailReason,
+		ReceivedAt: at(r.ReceivedAt), FinishedAt: at(r.FinishedAt)}
+}

@@ -1,0 +1,314 @@
+// Package server builds everything, starts it and stops it in order. It is what the commands, the sandbox and the tests
+// have in common: nothing of the product is wired anywhere else.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/admin"
+	"github.com/openinfinia/infinia/internal/console"
+	"github.com/openinfinia/infinia/internal/gate"
+	"github.com/openinfinia/infinia/internal/intake"
+	"github.com/openinfinia/infinia/internal/op"
+	"github.com/openinfinia/infinia/internal/outbox"
+	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/trade"
+)
+
+// Config is everything that can be set. Data and AdminTokens are required, and PublicURL in production.
+type Config struct {
+	Data string // folder of the database, the uploads, the error files and the SFTP host key
+	HTTP string // address to listen on; port 0 takes a free one
+	SFTP string
+
+	PublicURL   string            // where browsers reach the server; the sandbox's default is the HTTP address
+	AdminTokens map[string]string // operator's name to token
+	Sandbox     bool              // the same engine with a clock that can be moved, private webhook addresses and http links
+	TLSCert     string            // PEM files; without them a proxy in front ends TLS
+	TLSKey      string
+	BehindProxy bool           // X-Forwarded-For tells the caller's address
+	WebhookNets []netip.Prefix // private ranges where production may send webhooks
+	Paths       map[infinia.Operation]string
+	KeyBits     int             // of generated keys; default 4096
+	RetryAfter  []time.Duration // of webhooks; nil: the contract's
+
+	CallsPerSecond float64 // per address; 0: gate's default
+
+	Log   *slog.Logger
+	Clock *store.Clock // nil: the machine's
+}
+
+// Server is a running system.
+type Server struct {
+	URL     string // where HTTP listens
+	SFTP    string // address where SFTP listens
+	DB      *store.DB
+	Engine  *op.Engine
+	HostKey ssh.PublicKey
+
+	log      *slog.Logger
+	http     *http.Server
+	gate     *gate.Gate
+	stopWork context.CancelFunc // ends SFTP and the outbox
+	work     sync.WaitGroup
+	once     sync.Once
+	closed   error
+}
+
+// Start builds everything over the data folder and listens. What it started is stopped again when it fails.
+func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
+	if err := check(&cfg); err != nil {
+		return nil, err
+	}
+	s := &Server{log: cfg.Log}
+	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	s.stopWork = stopWork
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close(ctx))
+		}
+	}()
+	for _, dir := range []string{cfg.Data, filepath.Join(cfg.Data, "files"), filepath.Join(cfg.Data, "errors")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if s.DB, err = store.Open(ctx, store.Config{Path: filepath.Join(cfg.Data, "infinia.db"), Clock: cfg.Clock}); err != nil {
+		return nil, err
+	}
+	if err := markKind(ctx, s.DB, cfg.Sandbox); err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", cfg.HTTP)
+	if err != nil {
+		return nil, fmt.Errorf("HTTP: %w", err)
+	}
+	s.http = &http.Server{ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug)}
+	scheme := "http"
+	if cfg.TLSCert != "" {
+		pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("TLS: %w", err), listener.Close())
+		}
+		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+		scheme = "https"
+	}
+	s.URL = scheme + "://" + listener.Addr().String()
+	if cfg.PublicURL == "" {
+		cfg.PublicURL = s.URL
+	}
+	sftpListener, err := s.build(ctx, workCtx, cfg)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	s.SFTP = sftpListener.Addr().String()
+	s.work.Go(func() {
+		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("HTTP stopped", "err", err)
+		}
+	})
+	return s, nil
+}
+
+func check(cfg *Config) error {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	cfg.PublicURL = strings.TrimSuffix(cfg.PublicURL, "/")
+	switch {
+	case cfg.Data == "":
+		return errors.New("a data folder is required")
+	case len(cfg.AdminTokens) == 0:
+		return errors.New("at least one operator with a token is required")
+	case (cfg.TLSCert == "") != (cfg.TLSKey == ""):
+		return errors.New("TLS takes both a certificate and a key file")
+	case !cfg.Sandbox && !strings.HasPrefix(cfg.PublicURL, "https://"):
+		return errors.New("production needs a public URL with https: links to sellers are secrets")
+	}
+	for name, token := range cfg.AdminTokens {
+		if len(token) < 16 {
+			return fmt.Errorf("the token of operator %s has fewer than 16 characters", name)
+		}
+	}
+	return nil
+}
+
+// markKind writes into a fresh database whether it is a sandbox's, and refuses one of the other kind: neither its keys nor
+// its money belong here.
+func markKind(ctx context.Context, db *store.DB, sandbox bool) error {
+	kind, other := "production", "sandbox"
+	if sandbox {
+		kind, other = other, kind
+	}
+	is, err := db.Mark(ctx, "kind", kind)
+	if err == nil && is != kind {
+		err = fmt.Errorf("this is the database of a %s; its keys and books must not be used in %s", other, kind)
+	}
+	return err
+}
+
+// build makes the parts, starts SFTP and the outbox, and sets the HTTP routes.
+func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, error) {
+	var err error
+	if s.Engine, err = op.NewEngine(ctx, s.DB, cfg.PublicURL, !cfg.Sandbox); err != nil {
+		return nil, err
+	}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.gate = gate.New(gate.Config{Engine: s.Engine, Log: cfg.Log, Metrics: reg, Sandbox: cfg.Sandbox, Paths: cfg.Paths, BehindProxy: cfg.BehindProxy,
+		CallsPerSecond: cfg.CallsPerSecond})
+
+	importer := &trade.Importer{DB: s.DB, ErrorsDir: filepath.Join(cfg.Data, "errors")}
+	files, sftpListener, err := s.intake(ctx, cfg, importer)
+	if err != nil {
+		return nil, err
+	}
+	importer.Result = files.Result
+	s.work.Go(func() {
+		if err := files.Serve(workCtx, sftpListener); err != nil {
+			s.log.Error("SFTP stopped", "err", err)
+		}
+	})
+
+	webhooks := outbox.NewWebhooks(s.DB, outbox.WebhookConfig{AllowPrivate: cfg.Sandbox, AllowNets: cfg.WebhookNets, RetryAfter: cfg.RetryAfter})
+	dispatcher := outbox.NewDispatcher(s.DB, cfg.Log, map[string]outbox.Work{
+		op.SettleQueue: {Most: 256, Run: s.Engine.Settle},
+		op.ExpiryQueue: {Most: 64, Run: s.Engine.ExpireBindings},
+		"file":         {Most: 1, Run: importer.Import},
+		"file-result":  {Most: 16, Run: importer.WriteResults},
+		"webhook":      {Most: 1, Run: webhooks.Deliver},
+	})
+	s.work.Go(func() { dispatcher.Run(workCtx) })
+
+	adminCfg := admin.Config{Engine: s.Engine, Importer: importer, Log: cfg.Log, Tokens: cfg.AdminTokens, KeyBits: cfg.KeyBits, Production: !cfg.Sandbox}
+	if cfg.Sandbox {
+		adminCfg.Sandbox = &admin.Sandbox{Clock: s.DB.Clock}
+	}
+	pages := console.New(console.Config{Engine: s.Engine, Importer: importer, Log: cfg.Log, Sandbox: cfg.Sandbox, Secure: !cfg.Sandbox, Address: s.gate.Address})
+	mux := http.NewServeMux()
+	mux.Handle("/api/", http.StripPrefix("/api", s.gate))
+	mux.Handle("/admin/v1/", admin.New(adminCfg))
+	mux.Handle("/", pages)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := s.DB.Ready(r.Context()); err != nil {
+			s.log.Error("not ready", "err", err)
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, "ready\n")
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	s.http.Handler = mux
+	return sftpListener, nil
+}
+
+// intake makes the SFTP side: who may log in, what counts as complete, and where a complete upload goes.
+func (s *Server) intake(ctx context.Context, cfg Config, importer *trade.Importer) (*intake.Server, net.Listener, error) {
+	hostKey, err := intake.LoadOrMakeHostKey(filepath.Join(cfg.Data, "sftp_host_key"))
+	if err != nil {
+		return nil, nil, err
+	}
+	s.HostKey = hostKey.PublicKey()
+	files, err := intake.New(intake.Config{
+		Dir: filepath.Join(cfg.Data, "files"), HostKey: hostKey, Log: cfg.Log, Now: s.DB.Clock.Now, Wake: s.DB.Clock.Moved,
+		Keys: s.sftpKeys,
+		Settings: func(ctx context.Context, appID string) (intake.Settings, error) {
+			app, err := s.app(ctx, appID)
+			if err != nil {
+				return intake.Settings{}, err
+			}
+			set, err := store.SettingsOf(app)
+			return intake.Settings{Quiet: set.UploadQuiet(), RequireMarker: set.RequireUploadMarker}, err
+		},
+		Complete: func(ctx context.Context, u intake.Upload) error {
+			return importer.Receive(ctx, u.AppID, u.RequestNo, u.Path, u.Size, u.SHA256)
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := net.Listen("tcp", cfg.SFTP)
+	if err != nil {
+		return nil, nil, fmt.Errorf("SFTP: %w", err)
+	}
+	return files, l, nil
+}
+
+func (s *Server) app(ctx context.Context, appID string) (app pgdb.App, err error) {
+	err = s.DB.Read(ctx, func(q *pgdb.Queries) error { app, err = q.GetApp(ctx, appID); return err })
+	return app, err
+}
+
+// sftpKeys are the login keys of an app that is known and not disabled.
+func (s *Server) sftpKeys(ctx context.Context, appID string) ([]ssh.PublicKey, error) {
+	app, err := s.app(ctx, appID)
+	if store.NotFound(err) || app.Disabled != 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var rows []pgdb.AppKey
+	if err := s.DB.Read(ctx, func(q *pgdb.Queries) error { rows, err = q.ListKeysOfApp(ctx, appID); return err }); err != nil {
+		return nil, err
+	}
+	var keys []ssh.PublicKey
+	for _, r := range rows {
+		if r.Owner != store.SFTPKey || r.RetiredAt > 0 {
+			continue
+		}
+		k, _, _, _, err := ssh.ParseAuthorizedKey([]byte(r.PublicKey))
+		if err != nil {
+			return nil, fmt.Errorf("SFTP key %s: %w", r.Fingerprint, err)
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+// Close stops in order: no new calls, those under way end, then SFTP and the outbox, then what is recorded, then the
+// database. It may be called more than once.
+func (s *Server) Close(ctx context.Context) error {
+	s.once.Do(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		var errs []error
+		if s.http != nil {
+			if err := s.http.Shutdown(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("HTTP: %w", err), s.http.Close())
+			}
+		}
+		s.stopWork()
+		s.work.Wait()
+		if s.gate != nil {
+			s.gate.Close()
+		}
+		if s.DB != nil {
+			errs = append(errs, s.DB.Close())
+		}
+		s.closed = errors.Join(errs...)
+	})
+	return s.closed
+}
