@@ -35,43 +35,64 @@ const (
 	OverLimit           Code = "BIZ-010" // the amount is over a limit that the operator set
 )
 
-// codes says of each code what it means and what its receiver can do; the message fits the 64 characters of the
+// codes says of each code, in order, what it means and what its receiver can do; the message fits the 64 characters of the
 // envelope [D].
-var codes = map[Code]struct{ message, remedy string }{
-	Success:             {"success", ""},
-	DatabaseFault:       {"database fault, nothing was done", "report the trace id to the operator"},
-	InvalidParameters:   {"invalid parameters", "mend the fields that the answer names"},
-	InternalFault:       {"internal fault, nothing was done", "report the trace id to the operator"},
-	Missing:             {"a mandatory parameter is missing", "add the fields that the answer names"},
-	Malformed:           {"a parameter is malformed", "mend the fields that the answer names"},
-	OutOfRange:          {"a parameter is out of range", "mend the fields that the answer names"},
-	TooLarge:            {"the payload is too large", "send less"},
-	Unavailable:         {"unavailable, try again later", "send the same request again under the same requestNo"},
-	NotAuthenticated:    {"not authenticated", "check appId, and that the registered key signs the Base64 text of requestData"},
-	Unreadable:          {"requestData cannot be read", "encrypt with the platform's key, RSAES-PKCS1-v1_5, one standard Base64 over all blocks"},
-	NotAllowed:          {"operation not allowed for this app", "ask the operator to allow it"},
-	TooManyRequests:     {"too many requests", "wait, then send the same request again under the same requestNo"},
-	AddressNotAllowed:   {"address not allowed for this app", "ask the operator to list the address"},
-	RequestNoReused:     {"requestNo was used with other content", "use a new requestNo for another content"},
-	NotFound:            {"not found", "check the number; to be sure of a call, send it again under the same requestNo"},
-	SellerNotBound:      {"the seller is not bound in this currency", "bind the seller's account first"},
-	SellerFrozen:        {"the seller is frozen", "wait until the seller is resumed, then use a new requestNo"},
-	OverAvailableShare:  {"over the seller's available share", "file trades that cover it, then use a new requestNo"},
-	OverBalance:         {"over the platform's balance", "fund the account, then use a new requestNo"},
-	CurrencyNotUsable:   {"currency not usable here", "use a currency that the operator enabled for the app"},
-	BoundUnderOtherCert: {"the seller is bound under another certificate", "use the sellerCertNo that the seller is bound under"},
-	Expired:             {"expired", "ask for a new one"},
-	OverLimit:           {"over a limit", "share less, or another day, under a new requestNo"},
+var codes = []struct {
+	code            Code
+	message, remedy string
+}{
+	{Success, "success", ""},
+	{DatabaseFault, "database fault, nothing was done", "report the trace id to the operator"},
+	{InvalidParameters, "invalid parameters", "mend the fields that the answer names"},
+	{InternalFault, "internal fault, nothing was done", "report the trace id to the operator"},
+	{Missing, "a mandatory parameter is missing", "add the fields that the answer names"},
+	{Malformed, "a parameter is malformed", "mend the fields that the answer names"},
+	{OutOfRange, "a parameter is out of range", "mend the fields that the answer names"},
+	{TooLarge, "the payload is too large", "send less"},
+	{Unavailable, "unavailable, try again later", "send the same request again under the same requestNo"},
+	{NotAuthenticated, "not authenticated", "check appId, and that the registered key signs the Base64 text of requestData"},
+	{Unreadable, "requestData cannot be read", "encrypt with the platform's key, RSAES-PKCS1-v1_5, one standard Base64 over all blocks"},
+	{NotAllowed, "operation not allowed for this app", "ask the operator to allow it"},
+	{TooManyRequests, "too many requests", "wait, then send the same request again under the same requestNo"},
+	{AddressNotAllowed, "address not allowed for this app", "ask the operator to list the address"},
+	{RequestNoReused, "requestNo was used with other content", "use a new requestNo for another content"},
+	{NotFound, "not found", "check the number; to be sure of a call, send it again under the same requestNo"},
+	{SellerNotBound, "the seller is not bound in this currency", "bind the seller's account first"},
+	{SellerFrozen, "the seller is frozen", "wait until the seller is resumed, then use a new requestNo"},
+	{OverAvailableShare, "over the seller's available share", "file trades that cover it, then use a new requestNo"},
+	{OverBalance, "over the platform's balance", "fund the account, then use a new requestNo"},
+	{CurrencyNotUsable, "currency not usable here", "use a currency that the operator enabled for the app"},
+	{BoundUnderOtherCert, "the seller is bound under another certificate", "use the sellerCertNo that the seller is bound under"},
+	{Expired, "expired", "ask for a new one"},
+	{OverLimit, "over a limit", "share less, or another day, under a new requestNo"},
+}
+
+// Codes returns every code, in order.
+func Codes() []Code {
+	all := make([]Code, len(codes))
+	for i, c := range codes {
+		all[i] = c.code
+	}
+	return all
+}
+
+func (c Code) known() (message, remedy string, ok bool) {
+	for _, k := range codes {
+		if k.code == c {
+			return k.message, k.remedy, true
+		}
+	}
+	return "", "", false
 }
 
 // Message is the code's meaning in at most 64 characters [D].
-func (c Code) Message() string { return codes[c].message }
+func (c Code) Message() string { message, _, _ := c.known(); return message }
 
 // Remedy says what the receiver of the code can do about it.
-func (c Code) Remedy() string { return codes[c].remedy }
+func (c Code) Remedy() string { _, remedy, _ := c.known(); return remedy }
 
 // Known says whether the code is one of this package's constants.
-func (c Code) Known() bool { _, ok := codes[c]; return ok }
+func (c Code) Known() bool { _, _, ok := c.known(); return ok }
 
 // Retryable says whether the same request is worth another try under the same requestNo. No other code is.
 func (c Code) Retryable() bool { return c == Unavailable || c == TooManyRequests }

@@ -215,6 +215,19 @@ func (c *Client) ResetSandbox(ctx context.Context) (ClockTime, error) {
 	return send[ClockTime](ctx, c, http.MethodPost, "/sandbox/reset", nil)
 }
 
+// Faults, AddFault and ClearFaults answer with the faults that are still to come.
+func (c *Client) Faults(ctx context.Context) (List[Fault], error) {
+	return fetch[List[Fault]](ctx, c, "/sandbox/faults")
+}
+
+func (c *Client) AddFault(ctx context.Context, f Fault) (List[Fault], error) {
+	return send[List[Fault]](ctx, c, http.MethodPost, "/sandbox/faults", f)
+}
+
+func (c *Client) ClearFaults(ctx context.Context) (List[Fault], error) {
+	return send[List[Fault]](ctx, c, http.MethodDelete, "/sandbox/faults", nil)
+}
+
 func fetch[A any](ctx context.Context, c *Client, path string) (A, error) {
 	return send[A](ctx, c, http.MethodGet, path, nil)
 }

@@ -84,7 +84,6 @@ func (c *console) answerBinding(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err, p.DeadLink, p.ExpiredLink)
 		return
 	}
-	p.Final = true
 	n := outcome(p, l)
 	if n.Back != nil {
 		w.Header().Set("Refresh", "0; url="+n.Back.URL)
@@ -146,20 +145,12 @@ func backlinkOf(b pgdb.Binding) *backlink {
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		return nil
 	}
-	added := "requestNo=" + url.QueryEscape(b.RequestNo) + "&status=" + url.QueryEscape(string(statusOf(b.State)))
+	added := "requestNo=" + url.QueryEscape(b.RequestNo) + "&status=" + url.QueryEscape(string(op.BindingStatus(b.State)))
 	if u.RawQuery != "" {
 		added = printable(u.RawQuery) + "&" + added
 	}
 	u.RawQuery = added
 	return &backlink{URL: u.String(), Host: plain(u.Host)}
-}
-
-func statusOf(state string) infinia.BindingStatus {
-	switch state {
-	case op.BindingAwaitingSeller, op.BindingAwaitingReview:
-		return infinia.BindingProcessing
-	}
-	return infinia.BindingStatus(state)
 }
 
 // printable escapes what a query must not have in a header, and leaves the rest as the app wrote it.
@@ -183,11 +174,12 @@ func certTail(no string) string {
 
 // aroundHost splits an address at its host, the part that tells whose it is.
 func aroundHost(address string) (before, host, after string) {
-	if u, err := url.Parse(address); err == nil {
-		host = u.Host
+	scheme, rest, _ := strings.Cut(address, "://")
+	end := strings.IndexAny(rest, `/?#\`)
+	if end < 0 {
+		end = len(rest)
 	}
-	before, after, _ = strings.Cut(address, host)
-	return before, host, after
+	return scheme + "://", rest[:end], rest[end:]
 }
 
 // plain takes out of a text what would let it reorder the words around it, as in a name that reads as another one.

@@ -1,8 +1,8 @@
 // Package console is the web pages: the hosted page where a seller confirms a binding, the download of error files, and the
 // start page.
 //
-// Browsers enter here. A page decides nothing: it shows what op opened and hands op the answer. It must not know the
-// database, and it never logs an address, because the token in it is the secret.
+// Browsers enter here. A page decides nothing: it shows what op opened and hands op the answer. It asks the
+// database nothing by itself, and it never logs an address, because the token in it is the secret.
 package console
 
 import (
@@ -74,7 +74,6 @@ func (c *console) strict(next http.Handler) http.Handler {
 type page struct {
 	*words
 	Sandbox bool
-	Final   bool // cannot be shown a second time, and so not in the other language either
 }
 
 func (c *console) page(r *http.Request) page {
@@ -110,7 +109,7 @@ const (
 	bad  kind = "bad"
 )
 
-// refuse answers with the page for an error of op; what the links of this kind are called is in dead and expired.
+// refuse answers with the page for an error of op; dead and expired are the ones for a link of this kind.
 func (c *console) refuse(w http.ResponseWriter, r *http.Request, err error, dead, expired notice) {
 	p := c.page(r)
 	status, n := http.StatusInternalServerError, p.Fault

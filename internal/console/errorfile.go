@@ -5,9 +5,13 @@ import (
 	"io/fs"
 	"mime"
 	"net/http"
+	"time"
 
 	"github.com/openinfinia/infinia"
 )
+
+// sendingMost is how long an error file may be on its way.
+const sendingMost = 30 * time.Minute
 
 // errorFile sends the error file that a link opens. Its type names no encoding: the file has that of the upload.
 func (c *console) errorFile(w http.ResponseWriter, r *http.Request) {
@@ -28,6 +32,11 @@ func (c *console) errorFile(w http.ResponseWriter, r *http.Request) {
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
+		c.refuse(w, r, err, p.DeadFile, p.ExpiredFile)
+		return
+	}
+	// A large file over a slow line takes longer than a page may.
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sendingMost)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		c.refuse(w, r, err, p.DeadFile, p.ExpiredFile)
 		return
 	}

@@ -13,7 +13,7 @@ type words struct {
 	Tag  string // BCP 47, in the page and in the evidence
 	Name string // as its readers call it
 
-	Language, Sandbox, SandboxHint string
+	Language, SandboxName, SandboxHint string
 
 	// The binding page.
 	Asks, Lead, Message                            string
@@ -76,7 +76,7 @@ func wordsFor(r *http.Request) *words {
 
 var english = words{
 	Code: "en", Tag: "en", Name: "English",
-	Language: "Language", Sandbox: "Sandbox", SandboxHint: "No real money moves here.",
+	Language: "Language", SandboxName: "Sandbox", SandboxHint: "No real money moves here.",
 
 	Asks:        "%s asks to share revenue with you",
 	Lead:        "Please check the details. Nothing happens until you answer.",
@@ -124,7 +124,7 @@ var english = words{
 
 var chinese = words{
 	Code: "zh", Tag: "zh-Hans", Name: "简体中文",
-	Language: "语言", Sandbox: "沙箱", SandboxHint: "此处不涉及真实资金。",
+	Language: "语言", SandboxName: "沙箱", SandboxHint: "此处不涉及真实资金。",
 
 	Asks:        "%s 请求向您分账",
 	Lead:        "请核对以下信息。在您答复之前，不会有任何变更。",

@@ -37,7 +37,8 @@ type Config struct {
 	Engine  *op.Engine
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
-	Sandbox bool // failures are explained in recorded calls, which keep their plain bodies
+	Sandbox bool    // failures are explained in recorded calls, which keep their plain bodies
+	Faults  *Faults // what goes wrong on purpose; nil in production
 	Paths   map[infinia.Operation]string
 
 	RequestDataMost  int           // characters; default 64 KiB
@@ -104,6 +105,7 @@ type call struct {
 	signer  store.ClientKeyRow // the key that verified the request
 	plain   []byte
 	content op.Content // nil until the request was authenticated and read
+	fault   Fault      // that was put on this call
 	detail  string     // for the record: what exactly went wrong
 }
 
@@ -111,6 +113,9 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, o op.Operation) {
 	c := &call{o: o, trace: traceID(), address: g.Address(r), began: time.Now()}
 	reply, err := g.run(w, r, c)
 	resp, answer := g.respond(c, reply, err)
+	g.metrics.observe(string(o.Name), resp.Code, time.Since(c.began))
+	g.record(c, resp.Code, answer)
+	c.fault.lose()
 	status := http.StatusOK
 	if c.env.AppID == "" { // it did not reach the envelope
 		status = statusOf(infinia.Code(resp.Code))
@@ -122,8 +127,6 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, o op.Operation) {
 	if err := json.NewEncoder(w).Encode(resp); err != nil {
 		g.log.Info("answer not delivered", "trace", c.trace, "err", err)
 	}
-	g.metrics.observe(string(o.Name), resp.Code, time.Since(c.began))
-	g.record(c, resp.Code, answer)
 }
 
 // run takes the request through the contract's steps; a panic becomes an internal fault.
@@ -148,15 +151,23 @@ func (g *Gate) run(w http.ResponseWriter, r *http.Request, c *call) (reply any, 
 	if err := g.open(c); err != nil {
 		return nil, err
 	}
+	if fault, ok := g.cfg.Faults.take(c.o.Name); ok {
+		c.fault = fault
+		c.detail = "a fault was put on this call"
+		if err := fault.meet(r.Context()); err != nil {
+			return nil, err
+		}
+	}
 	return c.o.Run(r.Context(), g.cfg.Engine, c.app.AppID, c.content)
 }
 
 // read takes in the body and the envelope's shape.
 func (g *Gate) read(w http.ResponseWriter, r *http.Request, c *call) error {
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.cfg.ReadTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	deadline := http.NewResponseController(w)
+	if err := deadline.SetReadDeadline(time.Now().Add(g.cfg.ReadTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
-	const others = 8 << 10 // every other member together
+	const others = 8 << 10                      // every other member together
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(g.cfg.RequestDataMost)*2+others))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return infinia.Errorf(infinia.TooLarge)
@@ -164,6 +175,10 @@ func (g *Gate) read(w http.ResponseWriter, r *http.Request, c *call) error {
 	if err != nil {
 		c.detail = "the body did not arrive whole and in time"
 		return infinia.Errorf(infinia.Unavailable)
+	}
+	// The body is whole. Where its deadline passed while the call is still under way, net/http would end the call's context.
+	if err := deadline.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
 	}
 	env, err := envelope.ParseRequest(body)
 	if f, ok := errors.AsType[*envelope.FormatError](err); ok {
@@ -266,7 +281,7 @@ func addressAllowed(ranges []string, address netip.Addr) bool {
 		if p, err := netip.ParsePrefix(text); err == nil && p.Contains(address) {
 			return true
 		}
-		if a, err := netip.ParseAddr(text); err == nil && a == address {
+		if a, err := netip.ParseAddr(text); err == nil && a.Unmap() == address {
 			return true
 		}
 	}

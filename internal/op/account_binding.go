@@ -34,6 +34,7 @@ func (accountBinding) Judge(v *store.View, e *Engine, appID string, r infinia.Ac
 	}
 	for _, b := range v.BindingsOf(seller) {
 		if b.Currency == r.Currency && isOpen(b) {
+			b.LinkExpiresAt = 0 // dead
 			if err := end(v, set, b, BindingFailed, "superseded by a later request"); err != nil {
 				return rep, 0, err
 			}
@@ -87,5 +88,5 @@ func linkHash(token string) []byte {
 }
 
 func bindingReply(r infinia.AccountBindingRequest, b pgdb.Binding, link string) infinia.AccountBindingReply {
-	return infinia.AccountBindingReply{RequestNo: r.RequestNo, SellerID: r.SellerID, Status: bindingStatus(b.State), RedirectURL: link}
+	return infinia.AccountBindingReply{RequestNo: r.RequestNo, SellerID: r.SellerID, Status: BindingStatus(b.State), RedirectURL: link}
 }

@@ -42,7 +42,7 @@ func accountBindingQuery(ctx context.Context, _ *Engine, q *pgdb.Queries, appID 
 		}
 	}
 	rep = infinia.AccountBindingQueryReply{RequestNo: b.RequestNo, SellerID: b.SellerID, Currency: b.Currency,
-		Status: bindingStatus(b.State), FailReason: b.FailReason}
+		Status: BindingStatus(b.State), FailReason: b.FailReason}
 	if r.RequestNo != "" {
 		rep.RequestNo = r.RequestNo // which may be a later one that the binding answered for
 	}

@@ -31,7 +31,8 @@ const (
 	BindingRevoked        = "REVOKED"
 )
 
-func bindingStatus(state string) infinia.BindingStatus {
+// BindingStatus is a state as the caller sees it.
+func BindingStatus(state string) infinia.BindingStatus {
 	if state == BindingAwaitingSeller || state == BindingAwaitingReview {
 		return infinia.BindingProcessing
 	}
@@ -96,6 +97,9 @@ func (e *Engine) OpenLink(ctx context.Context, token string) (Link, error) {
 		app, err := q.GetApp(ctx, b.AppID)
 		if err != nil {
 			return err
+		}
+		if app.Disabled != 0 {
+			return infinia.Errorf(infinia.NotFound)
 		}
 		l = Link{Binding: b, AppName: app.Name, Expired: b.State == BindingAwaitingSeller && store.Millis(e.DB.Clock.Now()) >= b.LinkExpiresAt}
 		return nil
@@ -222,13 +226,10 @@ func end(v *store.View, set store.Settings, b pgdb.Binding, state, reason string
 	if state == BindingSuccess {
 		b.BoundAt = v.Now()
 	}
-	if b.ConfirmedAt == 0 { // nobody confirmed: the link is dead
-		b.LinkExpiresAt = 0
-	}
 	v.Bindings.Put(b.ID, b)
 	return outbox.Notify(v, set, outbox.Event{AppID: b.AppID, SellerID: b.SellerID, Event: outbox.EventBinding,
 		Content: map[string]string{"bindingRequestNo": b.RequestNo, "sellerId": b.SellerID, "currency": b.Currency,
-			"status": string(bindingStatus(state))}})
+			"status": string(BindingStatus(state))}})
 }
 
 // ExpireBindings ends the bindings that no seller confirmed in time; a review does not expire.
@@ -251,6 +252,7 @@ func (e *Engine) ExpireBindings(ctx context.Context, tasks []pgdb.Task) error {
 				if err != nil {
 					return err
 				}
+				b.LinkExpiresAt = 0
 				return end(v, set, b, BindingFailed, "expired: the seller did not confirm in time")
 			},
 		}); err != nil {

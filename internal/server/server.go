@@ -176,7 +176,11 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s.gate = gate.New(gate.Config{Engine: s.Engine, Log: cfg.Log, Metrics: reg, Sandbox: cfg.Sandbox, Paths: cfg.Paths, BehindProxy: cfg.BehindProxy,
+	var faults *gate.Faults
+	if cfg.Sandbox {
+		faults = new(gate.Faults)
+	}
+	s.gate = gate.New(gate.Config{Engine: s.Engine, Log: cfg.Log, Metrics: reg, Sandbox: cfg.Sandbox, Faults: faults, Paths: cfg.Paths, BehindProxy: cfg.BehindProxy,
 		CallsPerSecond: cfg.CallsPerSecond})
 
 	importer := &trade.Importer{DB: s.DB, ErrorsDir: filepath.Join(cfg.Data, "errors")}
@@ -203,7 +207,7 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 
 	adminCfg := admin.Config{Engine: s.Engine, Importer: importer, Log: cfg.Log, Tokens: cfg.AdminTokens, KeyBits: cfg.KeyBits, Production: !cfg.Sandbox}
 	if cfg.Sandbox {
-		adminCfg.Sandbox = &admin.Sandbox{Clock: s.DB.Clock}
+		adminCfg.Sandbox = &admin.Sandbox{Clock: s.DB.Clock, Faults: faults, Reset: s.reset}
 	}
 	pages := console.New(console.Config{Engine: s.Engine, Importer: importer, Log: cfg.Log, Sandbox: cfg.Sandbox, Secure: !cfg.Sandbox, Address: s.gate.Address})
 	mux := http.NewServeMux()
@@ -286,6 +290,20 @@ func (s *Server) sftpKeys(ctx context.Context, appID string) ([]ssh.PublicKey, e
 		keys = append(keys, k)
 	}
 	return keys, nil
+}
+
+// reset empties a sandbox's books. Apps and keys stay, and so do uploaded files, which count only when they are sent again.
+func (s *Server) reset(ctx context.Context) error {
+	return s.DB.Do(ctx, store.Unit{Name: "reset", Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
+		for _, forget := range []func(context.Context) error{q.ResetRequests, q.ResetSellers, q.ResetBindings, q.ResetAccounts, q.ResetPostings,
+			q.ResetShares, q.ResetDeposits, q.ResetTradeFiles, q.ResetTradeRefused, q.ResetTradeParts, q.ResetTradeRows, q.ResetDeliveries,
+			q.ResetDeliveryAttempts, q.ResetTasks, q.ResetCalls, q.ResetAudits} {
+			if err := forget(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
 }
 
 // Close stops in order: no new calls, those under way end, then SFTP and the outbox, then what is recorded, then the

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -79,8 +80,11 @@ var defaultZone = time.FixedZone("+08:00", 8*3600)
 
 // ParseZone reads an IANA name or an offset such as +08:00; empty is +08:00.
 func ParseZone(name string) (*time.Location, error) {
-	if name == "" {
+	switch name {
+	case "":
 		return defaultZone, nil
+	case "Local":
+		return nil, errors.New("the machine's own zone is none that an app can have")
 	}
 	if t, err := time.Parse("-07:00", name); err == nil {
 		_, offset := t.Zone()

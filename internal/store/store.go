@@ -41,6 +41,7 @@ type DB struct {
 	closed  bool      // guarded by mu
 	arrived chan struct{}
 	stopped chan struct{}
+	gone    chan struct{} // closed by Close; reads end with ErrClosed
 
 	parsed sync.Map      // keys by owner and fingerprint, see KeysOf
 	tasks  chan struct{} // holds one signal when a commit has left new tasks
@@ -61,6 +62,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		random:  cfg.Random,
 		arrived: make(chan struct{}, 1),
 		stopped: make(chan struct{}),
+		gone:    make(chan struct{}),
 		tasks:   make(chan struct{}, 1),
 	}
 	if err := db.openSQLite(ctx, cfg.Path); err != nil {
@@ -74,6 +76,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 func (db *DB) Close() error {
 	db.mu.Lock()
 	already := db.closed
+	if !already {
+		close(db.gone)
+	}
 	db.closed = true
 	db.mu.Unlock()
 	db.signal()
@@ -94,9 +99,16 @@ func (db *DB) Close() error {
 // Read runs fn on a snapshot of the last committed state. It may not write.
 func (db *DB) Read(ctx context.Context, fn func(q *pgdb.Queries) error) error {
 	select {
+	case <-db.gone:
+		return ErrClosed
+	default:
+	}
+	select {
 	case r := <-db.readers:
 		defer func() { db.readers <- r }()
 		return db.read(ctx, r, fn)
+	case <-db.gone:
+		return ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}

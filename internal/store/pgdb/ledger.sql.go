@@ -431,50 +431,6 @@ func (q *Queries) PagePostings(ctx context.Context, arg PagePostingsParams) ([]P
 	return items, nil
 }
 
-const pagePostingsOfAccount = `-- name: PagePostingsOfAccount :many
-SELECT id, kind, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at FROM posting
-WHERE (from_id = $1 AND from_no < $2) OR (to_id = $1 AND to_no < $2)
-ORDER BY CASE WHEN from_id = $1 THEN from_no ELSE to_no END DESC LIMIT $3
-`
-
-type PagePostingsOfAccountParams struct {
-	AccountID int64
-	Before    int64
-	Most      int32
-}
-
-func (q *Queries) PagePostingsOfAccount(ctx context.Context, arg PagePostingsOfAccountParams) ([]Posting, error) {
-	rows, err := q.db.Query(ctx, pagePostingsOfAccount, arg.AccountID, arg.Before, arg.Most)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Posting
-	for rows.Next() {
-		var i Posting
-		if err := rows.Scan(
-			&i.ID,
-			&i.Kind,
-			&i.RecordID,
-			&i.Amount,
-			&i.FromID,
-			&i.FromNo,
-			&i.FromBalance,
-			&i.ToID,
-			&i.ToNo,
-			&i.ToBalance,
-			&i.At,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const pageShares = `-- name: PageShares :many
 SELECT id, app_id, request_no, seller_id, currency, amount, note, binding_id, state, fail_code, allowed, committed, cap, day, accepted_at, finished_at FROM share WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR seller_id = $3) AND (CAST($4 AS text) = '' OR currency = $4) AND (CAST($5 AS text) = '' OR state = $5) ORDER BY id DESC LIMIT $6
 `

@@ -19,11 +19,6 @@ SELECT * FROM account WHERE id < sqlc.arg(before) AND (CAST(sqlc.arg(app_id) AS 
 INSERT INTO posting (id, kind, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at)
 VALUES (sqlc.arg(id), sqlc.arg(kind), sqlc.arg(record_id), sqlc.arg(amount), sqlc.arg(from_id), sqlc.arg(from_no), sqlc.arg(from_balance), sqlc.arg(to_id), sqlc.arg(to_no), sqlc.arg(to_balance), sqlc.arg(at));
 
--- name: PagePostingsOfAccount :many
-SELECT * FROM posting
-WHERE (from_id = sqlc.arg(account_id) AND from_no < sqlc.arg(before)) OR (to_id = sqlc.arg(account_id) AND to_no < sqlc.arg(before))
-ORDER BY CASE WHEN from_id = sqlc.arg(account_id) THEN from_no ELSE to_no END DESC LIMIT sqlc.arg(most);
-
 -- name: PagePostings :many
 SELECT * FROM posting WHERE id < sqlc.arg(before) ORDER BY id DESC LIMIT sqlc.arg(most);
 
