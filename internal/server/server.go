@@ -68,6 +68,7 @@ type Server struct {
 
 	log      *slog.Logger
 	http     *http.Server
+	unused   unused
 	gate     *gate.Gate
 	stopWork context.CancelFunc // ends SFTP and the outbox
 	work     sync.WaitGroup
@@ -104,7 +105,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, fmt.Errorf("HTTP: %w", err)
 	}
 	s.http = &http.Server{ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug)}
+		MaxHeaderBytes: 32 << 10, ConnState: s.unused.track, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug)}
 	scheme := "http"
 	if cfg.TLSCert != "" {
 		pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
@@ -314,6 +315,7 @@ func (s *Server) Close(ctx context.Context) error {
 		defer cancel()
 		var errs []error
 		if s.http != nil {
+			s.unused.close()
 			if err := s.http.Shutdown(ctx); err != nil {
 				errs = append(errs, fmt.Errorf("HTTP: %w", err), s.http.Close())
 			}
@@ -329,4 +331,38 @@ func (s *Server) Close(ctx context.Context) error {
 		s.closed = errors.Join(errs...)
 	})
 	return s.closed
+}
+
+// unused are connections on which no request has come yet. Shutdown would wait five seconds for each, and clients leave
+// some behind when they call side by side.
+type unused struct {
+	mu    sync.Mutex
+	conns map[net.Conn]struct{} // guarded by mu
+	ended bool                  // guarded by mu
+}
+
+func (u *unused) track(c net.Conn, state http.ConnState) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.conns == nil {
+		u.conns = map[net.Conn]struct{}{}
+	}
+	if state != http.StateNew {
+		delete(u.conns, c)
+		return
+	}
+	if u.ended {
+		c.Close()
+		return
+	}
+	u.conns[c] = struct{}{}
+}
+
+func (u *unused) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ended = true
+	for c := range u.conns {
+		c.Close()
+	}
 }
