@@ -5,7 +5,7 @@ import "context"
 // AccountBindingRequest asks that a seller bind an account in one currency. The documented example is valid as it stands [D].
 type AccountBindingRequest struct {
 	RequestNo    string `json:"requestNo" rule:"M 64 requestNo" doc:"the caller's number; the same number with the same content is the same request"`
-	SellerID     string `json:"sellerId" rule:"M 64 text" doc:"the platform's name of the seller"`
+	SellerID     string `json:"sellerId" rule:"M 64 id" doc:"the platform's name of the seller"`
 	SellerCertNo string `json:"sellerCertNo" rule:"M 64 text" doc:"number of the seller's identity or registration certificate"`
 	SellerName   string `json:"sellerName" rule:"M 256 text" doc:"legal name of the seller"`
 	StoreName    string `json:"storeName" rule:"M 256 text" doc:"name of the store"`

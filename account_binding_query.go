@@ -5,7 +5,7 @@ import "context"
 // AccountBindingQueryRequest names a binding by its requestNo, or by seller and currency, which means the newest one.
 type AccountBindingQueryRequest struct {
 	RequestNo string `json:"requestNo,omitempty" rule:"C 64 requestNo" doc:"of the binding; this, or sellerId and currency, or all three"`
-	SellerID  string `json:"sellerId,omitempty" rule:"C 64 text" doc:"with currency"`
+	SellerID  string `json:"sellerId,omitempty" rule:"C 64 id" doc:"with currency"`
 	Currency  string `json:"currency,omitempty" rule:"C 3 currency" doc:"with sellerId"`
 }
 

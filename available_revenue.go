@@ -4,7 +4,7 @@ import "context"
 
 // AvailableRevenueRequest asks what a seller may still receive in a currency.
 type AvailableRevenueRequest struct {
-	SellerID string `json:"sellerId" rule:"M 64 text" doc:"the seller"`
+	SellerID string `json:"sellerId" rule:"M 64 id" doc:"the seller"`
 	Currency string `json:"currency" rule:"M 3 currency" doc:"three letters, such as CNH"`
 }
 

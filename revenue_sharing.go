@@ -5,7 +5,7 @@ import "context"
 // RevenueSharingRequest moves an amount from the platform's account to a bound seller.
 type RevenueSharingRequest struct {
 	RequestNo string `json:"requestNo" rule:"M 64 requestNo" doc:"the caller's number; acts once, for ever"`
-	SellerID  string `json:"sellerId" rule:"M 64 text" doc:"a seller bound in this currency"`
+	SellerID  string `json:"sellerId" rule:"M 64 id" doc:"a seller bound in this currency"`
 	Currency  string `json:"currency" rule:"M 3 currency" doc:"three letters, such as CNH"`
 	Amount    string `json:"amount" rule:"M 16 amount" doc:"decimal, above zero, at most 12 digits before the point"`
 	Note      string `json:"note,omitempty" rule:"O 512 text" doc:"kept with the share"`

@@ -5,7 +5,7 @@ import "context"
 // TradeDetailsQueryRequest names an uploaded file, and one seller's part of it if wished.
 type TradeDetailsQueryRequest struct {
 	RequestNo string `json:"requestNo" rule:"M 64 requestNo" doc:"of the file: its name without .csv"`
-	SellerID  string `json:"sellerId,omitempty" rule:"O 64 text" doc:"to ask for one seller's part"`
+	SellerID  string `json:"sellerId,omitempty" rule:"O 64 id" doc:"to ask for one seller's part"`
 	Currency  string `json:"currency,omitempty" rule:"O 3 currency" doc:"to ask for one currency's part"`
 }
 

@@ -31,9 +31,8 @@ type Settings struct {
 const unlimited = 1e6
 
 func (set Settings) stored() store.Settings {
-	return store.Settings{
+	stored := store.Settings{
 		Currencies:        set.Currencies,
-		CapBasisPoints:    set.CapBasisPoints,
 		IgnoreUnshipped:   set.IgnoreUnshipped,
 		AcceptPartial:     set.AcceptPartial,
 		AutoApprove:       !set.ReviewBindings,
@@ -46,6 +45,10 @@ func (set Settings) stored() store.Settings {
 		SignResponses:     set.SignResponses,
 		BlocksPerSecond:   unlimited,
 	}
+	if set.CapBasisPoints > 0 {
+		stored.CapBasisPoints = &set.CapBasisPoints
+	}
+	return stored
 }
 
 // SetSettings replaces the app's settings as a whole.

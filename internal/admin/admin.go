@@ -57,12 +57,7 @@ type server struct {
 	db     *store.DB
 	api    huma.API
 	mux    *http.ServeMux
-	tokens []token
-}
-
-type token struct {
-	name string
-	hash [sha256.Size]byte
+	tokens tokens
 }
 
 // New makes the handler; it serves the paths that begin with /admin/v1/. The description in OpenAPI 3.1 is
@@ -71,12 +66,7 @@ func New(cfg Config) http.Handler {
 	if cfg.KeyBits == 0 {
 		cfg.KeyBits = 4096
 	}
-	s := &server{cfg: cfg, db: cfg.Engine.DB, mux: http.NewServeMux()}
-	for _, name := range slices.Sorted(maps.Keys(cfg.Tokens)) {
-		if text := cfg.Tokens[name]; text != "" {
-			s.tokens = append(s.tokens, token{name, sha256.Sum256([]byte(text))})
-		}
-	}
+	s := &server{cfg: cfg, db: cfg.Engine.DB, mux: http.NewServeMux(), tokens: tokensOf(cfg)}
 	s.api = humago.New(s.mux, huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -128,22 +118,57 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := caller{trace: traceID(), production: s.cfg.Production}
 	w.Header().Set(infinia.TraceHeader, c.trace)
 	w.Header().Set("Cache-Control", "no-store")
-	if c.name = s.operator(r); c.name == "" && r.URL.Path != description {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		writeProblem(w, http.StatusUnauthorized, "a valid token is needed: Authorization: Bearer <token>")
+	if c.name = s.tokens.operator(r); c.name == "" && r.URL.Path != description {
+		unauthorized(w)
 		return
 	}
 	s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 }
 
+// Authorized lets requests with an operator's token through to next.
+func Authorized(cfg Config, next http.Handler) http.Handler {
+	tokens := tokensOf(cfg)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if tokens.operator(r) == "" {
+			unauthorized(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func unauthorized(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", "Bearer")
+	writeProblem(w, http.StatusUnauthorized, "a valid token is needed: Authorization: Bearer <token>")
+}
+
+// tokens are the operators' tokens, as hashes.
+type tokens []struct {
+	name string
+	hash [sha256.Size]byte
+}
+
+func tokensOf(cfg Config) tokens {
+	var all tokens
+	for _, name := range slices.Sorted(maps.Keys(cfg.Tokens)) {
+		if text := cfg.Tokens[name]; text != "" {
+			all = append(all, struct {
+				name string
+				hash [sha256.Size]byte
+			}{name, sha256.Sum256([]byte(text))})
+		}
+	}
+	return all
+}
+
 // operator is the name behind the request's token, or nothing. Each token is compared, in constant time.
-func (s *server) operator(r *http.Request) (name string) {
+func (all tokens) operator(r *http.Request) (name string) {
 	scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return ""
 	}
 	hash := sha256.Sum256([]byte(strings.TrimSpace(text)))
-	for _, t := range s.tokens {
+	for _, t := range all {
 		if subtle.ConstantTimeCompare(hash[:], t.hash[:]) == 1 {
 			name = t.name
 		}
@@ -208,7 +233,7 @@ func (s *server) fault(ctx context.Context, err error) error {
 		return huma.Error404NotFound("there is none with this id")
 	case errors.Is(err, op.ErrState), errors.Is(err, outbox.ErrNotReplayable), errors.Is(err, ledger.ErrShort):
 		return huma.Error409Conflict(err.Error())
-	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUnknown), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return huma.Error503ServiceUnavailable("try again later, under the same reference")
 	}
 	c := callerOf(ctx)

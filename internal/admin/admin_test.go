@@ -208,7 +208,7 @@ func (r *rig) confirmed(requestNo, seller string) ID {
 }
 
 // due hands the due tasks of a queue to their work.
-func (r *rig) due(queue string, work func(context.Context, []pgdb.Task) error) {
+func (r *rig) due(queue string, work func(context.Context, []pgdb.Task) []error) {
 	r.Helper()
 	tasks, err := read(r.Context(), &server{db: r.e.DB}, func(q *pgdb.Queries) ([]pgdb.Task, error) {
 		return q.ListDueTasks(r.Context(), pgdb.ListDueTasksParams{Queue: queue, Now: store.Millis(r.e.DB.Clock.Now()), Most: 100})
@@ -216,7 +216,7 @@ func (r *rig) due(queue string, work func(context.Context, []pgdb.Task) error) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	if err := work(r.Context(), tasks); err != nil {
+	if err := errors.Join(work(r.Context(), tasks)...); err != nil {
 		r.Fatal(err)
 	}
 }

@@ -71,7 +71,18 @@ func apps(s *server) {
 	handle(s, http.MethodPost, "/apps", "add-app", "Add an app with its platform key", s.addApp)
 	handle(s, http.MethodPut, "/apps/{appId}/settings", "set-settings", "Replace all settings of an app",
 		func(ctx context.Context, in *onApp[NewSettings]) (App, error) {
-			return s.changeApp(ctx, "app.settings", in.AppID, in.Body.Act, in, func(app *pgdb.App) (err error) {
+			return s.changeApp(ctx, "app.settings", in.AppID, in.Body.Act, in, func(q *pgdb.Queries, app *pgdb.App) error {
+				was, err := store.SettingsOf(*app)
+				if err != nil {
+					return err
+				}
+				filed, err := q.AppHasRows(ctx, in.AppID)
+				if err != nil {
+					return err
+				}
+				if filed && was.Zone != in.Body.Settings.Zone {
+					return conflict("settings.zone", "cannot change any more: times in the files that this app has sent were read in it, and the same rows would count again")
+				}
 				app.Settings, err = jsonText(in.Body.Settings)
 				return err
 			})
@@ -82,7 +93,7 @@ func apps(s *server) {
 	}{{"disable", "Refuse every call and login of an app", 1}, {"enable", "Let an app in again", 0}} {
 		handle(s, http.MethodPost, "/apps/{appId}/"+verb.path, verb.path+"-app", verb.summary,
 			func(ctx context.Context, in *onApp[Act]) (App, error) {
-				return s.changeApp(ctx, "app."+verb.path, in.AppID, in.Body, in, func(app *pgdb.App) error {
+				return s.changeApp(ctx, "app."+verb.path, in.AppID, in.Body, in, func(_ *pgdb.Queries, app *pgdb.App) error {
 					if app.Disabled == verb.disabled {
 						return fmt.Errorf("the app is %sd already: %w", verb.path, op.ErrState)
 					}
@@ -132,7 +143,7 @@ func (s *server) pair(ctx context.Context, reference, given string) (*rsa.Privat
 }
 
 // changeApp does the acts that change an app's row.
-func (s *server) changeApp(ctx context.Context, name, appID string, a Act, content any, fn func(app *pgdb.App) error) (App, error) {
+func (s *server) changeApp(ctx context.Context, name, appID string, a Act, content any, fn func(q *pgdb.Queries, app *pgdb.App) error) (App, error) {
 	return once(ctx, s, act[App]{Act: a, name: name, appID: appID, content: content, keys: store.Keys{Apps: []string{appID}},
 		alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) (c change[App], err error) {
 			row, err := appOf(v, appID)
@@ -143,7 +154,7 @@ func (s *server) changeApp(ctx context.Context, name, appID string, a Act, conte
 			if err != nil {
 				return c, err
 			}
-			if err := fn(&row); err != nil {
+			if err := fn(q, &row); err != nil {
 				return c, err
 			}
 			if err := q.UpdateApp(ctx, pgdb.UpdateAppParams{AppID: appID, Name: row.Name, Disabled: row.Disabled, Settings: row.Settings}); err != nil {
@@ -211,7 +222,7 @@ func (f *faults) settings(set store.Settings, production bool) {
 		field       string
 		value, most float64
 	}{
-		{"capBasisPoints", float64(set.CapBasisPoints), 10000},
+		{"capBasisPoints", float64(set.Cap()), 10000},
 		{"uploadQuietSeconds", float64(set.UploadQuietSeconds), 86400},
 		{"linkMinutes", float64(set.LinkMinutes), 30 * 1440},
 		{"confirmDays", float64(set.ConfirmDays), 366},

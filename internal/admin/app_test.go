@@ -88,7 +88,7 @@ func TestSettings(t *testing.T) {
 	was := must(r, r.App, testApp)
 	set := store.Settings{
 		Operations: []string{"revenue-sharing/request"}, Addresses: []string{"192.0.2.0/24", "2001:db8::1"}, Currencies: []string{"CNH", "USD"},
-		Zone: "+09:30", CapBasisPoints: 5000, LinkMinutes: 10, BlockBytes: 64, BlocksPerSecond: 0.5, Events: []string{"file"},
+		Zone: "+09:30", CapBasisPoints: new(int64(5000)), LinkMinutes: 10, BlockBytes: 64, BlocksPerSecond: 0.5, Events: []string{"file"},
 		LimitPerShare: map[string]string{"CNH": "100.5"}, CallbackURL: "http://127.0.0.1:9/hook",
 	}
 	is := must2(r, r.SetSettings, testApp, NewSettings{r.act(), set})
@@ -105,7 +105,7 @@ func TestSettings(t *testing.T) {
 		"addresses[0]":          {Addresses: []string{"fe80::1%eth0"}},
 		"currencies[0]":         {Currencies: []string{"cnh"}},
 		"zone":                  {Zone: "Local"},
-		"capBasisPoints":        {CapBasisPoints: 10001},
+		"capBasisPoints":        {CapBasisPoints: new(int64(10001))},
 		"linkMinutes":           {LinkMinutes: -1},
 		"blockBytes":            {BlockBytes: 246},
 		"blocksPerSecond":       {BlocksPerSecond: -0.5},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/op"
+	"github.com/openinfinia/infinia/internal/outbox"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/trade"
 )
@@ -24,7 +25,7 @@ func (r *rig) trades(requestNo, seller, amount string) {
 	r.upload(requestNo, "sellerId,orderId,sku,transactionTime,transactionCurrency,transactionAmount,productType,productName,productQuantity,"+
 		"productUnitPrice,shippingStatus,estimatedShippingTime,logisticsTrackingNo,logisticsCompany,shippingTime,country,storeUrl,buyerName,buyerAddress\n"+
 		seller+",PI-1,SKU-1,2026-02-03 10:00:00,CNH,"+amount+",A01,Lamp,1,"+amount+",Shipped,,TN-1,SF Express,2026-02-04 09:00:00,CHN,https://store.example.com/acme,,\n")
-	r.due(trade.FileQueue(testApp), r.im.Import)
+	r.due(trade.FileQueue(testApp), outbox.Each(r.im.Import))
 }
 
 func (r *rig) upload(requestNo, text string) {
@@ -72,7 +73,7 @@ func TestFiles(t *testing.T) {
 
 func TestShares(t *testing.T) {
 	t.Parallel()
-	r := withApp(t, store.Settings{AutoApprove: true, CapBasisPoints: 8000})
+	r := withApp(t, store.Settings{AutoApprove: true, CapBasisPoints: new(int64(8000))})
 	r.confirmed("B-1", "S1")
 	r.trades("T-1", "S1", "100.00")
 	must(r, r.AddDeposit, r.newDeposit("BANK 1", "500"))

@@ -109,7 +109,7 @@ func TestDeliveries(t *testing.T) {
 	r.refused(err, 409)
 	hooks := outbox.NewWebhooks(r.e.DB, outbox.WebhookConfig{AllowPrivate: true, RetryAfter: nil})
 	for range 6 { // without a client key each try fails
-		r.due(outbox.WebhookQueue(testApp), hooks.Deliver)
+		r.due(outbox.WebhookQueue(testApp), outbox.Each(hooks.Deliver))
 		r.e.DB.Clock.Advance(hours(6))
 	}
 	dead := must(r, r.Delivery, id)

@@ -167,7 +167,7 @@ func (g *Gate) read(w http.ResponseWriter, r *http.Request, c *call) error {
 	if err := deadline.SetReadDeadline(time.Now().Add(g.cfg.ReadTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
-	const others = 8 << 10                      // every other member together
+	const others = 8 << 10 // every other member together
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(g.cfg.RequestDataMost)*2+others))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return infinia.Errorf(infinia.TooLarge)
@@ -213,19 +213,18 @@ func envelopeFaults(f *envelope.FormatError) *infinia.Error {
 
 // authenticate finds the app and verifies the signature: one answer, at one cost, for every reason to refuse.
 func (g *Gate) authenticate(ctx context.Context, c *call) error {
-	known := true
+	known := false
 	err := g.cfg.Engine.DB.Read(ctx, func(q *pgdb.Queries) (err error) {
-		if c.app, err = q.GetApp(ctx, c.env.AppID); store.NotFound(err) {
-			known = false
-			return nil
+		c.app, err = q.GetApp(ctx, c.env.AppID)
+		if known = !store.NotFound(err); known {
+			if err != nil {
+				return err
+			}
+			if c.set, err = store.SettingsOf(c.app); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
-		if c.set, err = store.SettingsOf(c.app); err != nil {
-			return err
-		}
-		c.keys, err = g.cfg.Engine.DB.KeysOf(ctx, q, c.app.AppID)
+		c.keys, err = g.cfg.Engine.DB.KeysOf(ctx, q, c.env.AppID) // of an unknown app too, so that it costs the same
 		return err
 	})
 	if err != nil {
@@ -266,11 +265,15 @@ func (g *Gate) permit(c *call) error {
 	if len(c.keys.Platform) == 0 {
 		return errors.New("the app has no valid platform key")
 	}
-	modulus := c.keys.Platform[0].Public().(*rsa.PublicKey).Size()
-	if !g.limits.app(c.app.AppID, c.set.BlocksPerSecond, envelope.Blocks(c.env.RequestData, modulus)) {
+	if !g.limits.app(c.app.AppID, c.set.BlocksPerSecond, g.blocks(c)) {
 		return infinia.Errorf(infinia.TooManyRequests)
 	}
 	return nil
+}
+
+// blocks is how many private-key operations it takes to open the request with one key.
+func (g *Gate) blocks(c *call) int {
+	return envelope.Blocks(c.env.RequestData, c.keys.Platform[0].Public().(*rsa.PublicKey).Size())
 }
 
 func addressAllowed(ranges []string, address netip.Addr) bool {
@@ -313,7 +316,7 @@ func (g *Gate) respond(c *call, reply any, err error) (resp envelope.Response, p
 		if len(failure.Fields) > 0 {
 			resp.Message = shortMessage(failure)
 		}
-		body = infinia.ErrorBody{RequestNo: c.requestNo(), TraceID: c.trace, Errors: failure.Fields}
+		body = infinia.ErrorBody{RequestNo: c.requestNo(), TraceID: c.trace, Errors: append([]infinia.FieldError{}, failure.Fields...)}
 	}
 	if c.content != nil && c.signer.Key != nil {
 		var sealErr error
@@ -349,7 +352,7 @@ func (g *Gate) codeOf(c *call, err error) (infinia.Code, *infinia.Error) {
 	}
 	code := infinia.InternalFault
 	switch {
-	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUnknown), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		code = infinia.Unavailable
 	case errors.Is(err, store.ErrDatabase):
 		code = infinia.DatabaseFault
@@ -392,7 +395,10 @@ func (g *Gate) explainSignature(c *call, keys []*rsa.PublicKey, err error) strin
 	if !g.cfg.Sandbox {
 		return "wrong signature"
 	}
-	plain, _ := envelope.Decrypt(c.env.RequestData, c.keys.Platform...)
+	var plain []byte
+	if len(c.keys.Platform) > 0 && g.limits.app(c.app.AppID, c.set.BlocksPerSecond, g.blocks(c)) { // as if it were a call
+		plain, _ = envelope.Decrypt(c.env.RequestData, c.keys.Platform...)
+	}
 	if text := envelope.ExplainSignature(c.env.RequestData, c.env.Signature, plain, keys...); text != "" {
 		return text
 	}
@@ -406,13 +412,16 @@ func (c *call) requestNo() string {
 	return ""
 }
 
-// Address is where a request comes from; an unreadable one is the zero address, which no list allows.
+// Address is where a request comes from; an unreadable one is the zero address, which no list allows. Behind a proxy it is
+// the last address that stands in X-Forwarded-For, in whichever of its lines: the one that the proxy itself has added.
 func (g *Gate) Address(r *http.Request) netip.Addr {
 	if g.cfg.BehindProxy {
-		hops := strings.Split(r.Header.Get("X-Forwarded-For"), ",")
-		if a, err := netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1])); err == nil {
-			return a.Unmap()
+		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		a, err := netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1]))
+		if err != nil {
+			return netip.Addr{}
 		}
+		return a.Unmap()
 	}
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

@@ -18,7 +18,10 @@ type limits struct {
 	swept     time.Time                    // guarded by mu
 }
 
-const defaultBlocksPerSecond = 200
+const (
+	defaultBlocksPerSecond = 200
+	blocksAtOnce           = 256 // room for the longest request, or it would be refused for ever
+)
 
 func newLimits(perAddress float64) *limits {
 	return &limits{perAddress: perAddress, addresses: map[netip.Addr]*rate.Limiter{}, apps: map[string]*rate.Limiter{}, swept: time.Now()}
@@ -51,7 +54,7 @@ func (l *limits) app(appID string, perSecond float64, blocks int) bool {
 	defer l.mu.Unlock()
 	b, ok := l.apps[appID]
 	if !ok || b.Limit() != rate.Limit(perSecond) {
-		b = rate.NewLimiter(rate.Limit(perSecond), int(5*perSecond)+64)
+		b = rate.NewLimiter(rate.Limit(perSecond), max(int(5*perSecond), blocksAtOnce))
 		l.apps[appID] = b
 	}
 	return b.AllowN(time.Now(), blocks)

@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/rsa"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -93,7 +95,7 @@ func newRig(t *testing.T, set store.Settings) *rig {
 			t.Error(err)
 		}
 	})
-	r.importer = &trade.Importer{DB: r.db, ErrorsDir: r.dir, Result: r.result}
+	r.importer = &trade.Importer{DB: r.db, ErrorsDir: r.dir, Result: r.result, RemoveResult: r.removeResult}
 	r.webhooks = outbox.NewWebhooks(r.db, outbox.WebhookConfig{AllowPrivate: true})
 	r.addApp(testApp, set, &r.client.PublicKey, r.platform)
 	return r
@@ -159,6 +161,14 @@ func (r *rig) result(appID, name string, write func(io.Writer) error) error {
 	return write(f)
 }
 
+func (r *rig) removeResult(appID, name string) error {
+	err := os.Remove(filepath.Join(r.dir, "result-"+appID+"-"+name))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return err
+}
+
 // seal makes the body of a call.
 func (r *rig) seal(content string) []byte {
 	r.Helper()
@@ -211,8 +221,8 @@ func (r *rig) post(path string, body []byte) (int, envelope.Response, string) {
 // work does everything that is due, queue by queue, until nothing is.
 func (r *rig) work() {
 	r.Helper()
-	works := map[string]func(context.Context, []pgdb.Task) error{op.SettleQueue: r.engine.Settle, op.ExpiryQueue: r.engine.ExpireBindings,
-		"file": r.importer.Import, "file-result": r.importer.WriteResults, "webhook": r.webhooks.Deliver}
+	works := map[string]func(context.Context, []pgdb.Task) []error{op.SettleQueue: r.engine.Settle, op.ExpiryQueue: outbox.Each(r.engine.ExpireBinding),
+		"file": outbox.Each(r.importer.Import), "file-result": outbox.Each(r.importer.WriteResults), "webhook": outbox.Each(r.webhooks.Deliver)}
 	for {
 		var queues []string
 		now := store.Millis(r.db.Clock.Now())
@@ -227,7 +237,7 @@ func (r *rig) work() {
 				return err
 			})
 			kind, _, _ := strings.Cut(queue, "/")
-			if err := works[kind](r.Context(), tasks); err != nil {
+			if err := errors.Join(works[kind](r.Context(), tasks)...); err != nil {
 				r.Fatal(err)
 			}
 		}

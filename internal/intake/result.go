@@ -1,8 +1,10 @@
 package intake
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"strings"
 )
@@ -10,10 +12,7 @@ import (
 // Result puts a file into the app's /result, where clients see it only when it is whole. An older one of that name is
 // replaced; who is reading it reads it to its end.
 func (s *Server) Result(appID, name string, write func(io.Writer) error) error {
-	if name == "" || len(name) > maxName || strings.HasPrefix(name, ".") || strings.ContainsAny(name, "/\\\x00") {
-		return fmt.Errorf("result %q: not a file name", name)
-	}
-	t, err := s.tree(appID)
+	t, err := s.treeOf(appID, name)
 	if err != nil {
 		return err
 	}
@@ -21,4 +20,23 @@ func (s *Server) Result(appID, name string, write func(io.Writer) error) error {
 		return fmt.Errorf("result %s of app %s: %w", name, appID, err)
 	}
 	return nil
+}
+
+// RemoveResult takes a file away from the app's /result; it need not be there.
+func (s *Server) RemoveResult(appID, name string) error {
+	t, err := s.treeOf(appID, name)
+	if err != nil {
+		return err
+	}
+	if err := t.root.Remove(path.Join(resultDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("result %s of app %s: %w", name, appID, err)
+	}
+	return nil
+}
+
+func (s *Server) treeOf(appID, name string) (*tree, error) {
+	if name == "" || len(name) > maxName || strings.HasPrefix(name, ".") || strings.ContainsAny(name, "/\\\x00") {
+		return nil, fmt.Errorf("result %q: not a file name", name)
+	}
+	return s.tree(appID)
 }

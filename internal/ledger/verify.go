@@ -56,7 +56,7 @@ func Verify(ctx context.Context, q *pgdb.Queries) (Report, error) {
 			return fmt.Sprintf("deposit %d (%s): %d booked and %d taken back do not fit its %d", f.ID, f.AppID, f.Booked, f.Reversed, f.Amount)
 		}),
 		check(ctx, &r, q.VerifyFiled, func(f pgdb.VerifyFiledRow) string {
-			return fmt.Sprintf("seller %s of %s, %s: accepted rows sum to %d, the books say %d", f.SellerID, f.AppID, f.Currency, f.Filed, f.Booked)
+			return fmt.Sprintf("seller %s of %s, %s: accepted rows sum to %d shipped and %d not, the books say %d and %d", f.SellerID, f.AppID, f.Currency, f.FiledShipped, f.FiledUnshipped, f.BookedShipped, f.BookedUnshipped)
 		}),
 	} {
 		if err := check(); err != nil {

@@ -19,7 +19,7 @@ func availableRevenue(ctx context.Context, _ *Engine, q *pgdb.Queries, appID str
 	if err != nil {
 		return rep, err
 	}
-	if !everBound(bindings, r.Currency) {
+	if !trade.EverBound(bindings, r.Currency) {
 		return rep, refuse(infinia.SellerNotBound, "sellerId", "was never bound in this currency")
 	}
 	e, err := Entitlement(ctx, q, set, appID, r.SellerID, r.Currency)

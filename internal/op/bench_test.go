@@ -2,6 +2,7 @@ package op
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -75,7 +76,7 @@ func benchShares(b *testing.B, waiting int, settled bool) {
 		}); err != nil {
 			b.Fatal(err)
 		}
-		if err := e.Settle(ctx, tasks); err != nil {
+		if err := errors.Join(e.Settle(ctx, tasks)...); err != nil {
 			b.Fatal(err)
 		}
 		return len(tasks)

@@ -66,11 +66,6 @@ func boundUnderOther(v *store.View, k store.SellerKey, certNo string) bool {
 	})
 }
 
-// everBound says whether a binding in the currency is or once was successful.
-func everBound(bindings []pgdb.Binding, currency string) bool {
-	return slices.ContainsFunc(bindings, func(b pgdb.Binding) bool { return b.Currency == currency && b.BoundAt > 0 })
-}
-
 func usable(set store.Settings, currency string) bool {
 	return len(set.Currencies) == 0 || slices.Contains(set.Currencies, currency)
 }
@@ -232,32 +227,27 @@ func end(v *store.View, set store.Settings, b pgdb.Binding, state, reason string
 			"status": string(BindingStatus(state))}})
 }
 
-// ExpireBindings ends the bindings that no seller confirmed in time; a review does not expire.
-func (e *Engine) ExpireBindings(ctx context.Context, tasks []pgdb.Task) error {
-	for _, t := range tasks {
-		var b pgdb.Binding
-		if err := e.DB.Read(ctx, func(q *pgdb.Queries) (err error) { b, err = q.GetBinding(ctx, t.RecordID); return err }); err != nil {
-			return err
-		}
-		if err := e.DB.Do(ctx, store.Unit{
-			Name: ExpiryQueue,
-			Keys: store.Keys{Apps: []string{b.AppID}, Sellers: []store.SellerKey{{AppID: b.AppID, SellerID: b.SellerID}}},
-			Judge: func(v *store.View) error {
-				v.DropTask(t.ID)
-				b, _ := v.Bindings.Get(t.RecordID)
-				if b.State != BindingAwaitingSeller {
-					return nil
-				}
-				set, err := settings(v, b.AppID)
-				if err != nil {
-					return err
-				}
-				b.LinkExpiresAt = 0
-				return end(v, set, b, BindingFailed, "expired: the seller did not confirm in time")
-			},
-		}); err != nil {
-			return err
-		}
+// ExpireBinding ends a binding that no seller confirmed in time; a review does not expire.
+func (e *Engine) ExpireBinding(ctx context.Context, t pgdb.Task) error {
+	var b pgdb.Binding
+	if err := e.DB.Read(ctx, func(q *pgdb.Queries) (err error) { b, err = q.GetBinding(ctx, t.RecordID); return err }); err != nil {
+		return fmt.Errorf("binding %d: %w", t.RecordID, err)
 	}
-	return nil
+	return e.DB.Do(ctx, store.Unit{
+		Name: ExpiryQueue,
+		Keys: store.Keys{Apps: []string{b.AppID}, Sellers: []store.SellerKey{{AppID: b.AppID, SellerID: b.SellerID}}},
+		Judge: func(v *store.View) error {
+			v.DropTask(t.ID)
+			b, _ := v.Bindings.Get(t.RecordID)
+			if b.State != BindingAwaitingSeller {
+				return nil
+			}
+			set, err := settings(v, b.AppID)
+			if err != nil {
+				return err
+			}
+			b.LinkExpiresAt = 0
+			return end(v, set, b, BindingFailed, "expired: the seller did not confirm in time")
+		},
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/openinfinia/infinia"
@@ -75,7 +76,7 @@ type Field struct {
 	Name     string
 	Required string // M always, C conditional, O optional [D]
 	Most     int    // characters
-	Kind     string // text, requestNo, url, country, currency, amount, or one of Values
+	Kind     string // text, id, requestNo, url, country, currency, amount, or one of Values
 	Values   []string
 	Doc      string
 	index    int
@@ -84,9 +85,7 @@ type Field struct {
 var fieldCache sync.Map // reflect.Type to []Field
 
 // Fields returns the parameters of a request or the members of a reply, in order.
-func Fields(t reflect.Type) []Field { return fieldsOf(t) }
-
-func fieldsOf(t reflect.Type) []Field {
+func Fields(t reflect.Type) []Field {
 	if f, ok := fieldCache.Load(t); ok {
 		return f.([]Field)
 	}
@@ -129,7 +128,7 @@ func decode[Req any](e *Engine, content Content) (Req, error) {
 	var req Req
 	v := reflect.ValueOf(&req).Elem()
 	var faults []infinia.FieldError
-	for _, f := range fieldsOf(v.Type()) {
+	for _, f := range Fields(v.Type()) {
 		text, sent := content[f.Name]
 		if sent && text == nil {
 			faults = append(faults, infinia.FieldError{Field: f.Name, Code: infinia.Malformed, Message: "must be a JSON string"})
@@ -177,6 +176,10 @@ func (f Field) check(text string, content Content, production bool) (infinia.Cod
 	case "text":
 		if strings.ContainsRune(text, 0) {
 			return infinia.Malformed, "must not contain a NUL character"
+		}
+	case "id":
+		if text != strings.TrimSpace(text) || strings.ContainsFunc(text, unicode.IsControl) {
+			return infinia.Malformed, "must have no white space around it and no control characters"
 		}
 	case "requestNo":
 		if !requestNoForm.MatchString(text) {
@@ -231,13 +234,13 @@ func checkAmount(text string, content Content) (infinia.Code, string) {
 // foreignMembers refuses a member that only another changing operation knows: the signature does not cover the path, so
 // that content captured from one operation must never be valid for another.
 func foreignMembers(o Operation, content Content) error {
-	own := fieldsOf(o.Request)
+	own := Fields(o.Request)
 	var faults []infinia.FieldError
 	for _, other := range All {
 		if !other.Changing || other.Name == o.Name {
 			continue
 		}
-		for _, f := range fieldsOf(other.Request) {
+		for _, f := range Fields(other.Request) {
 			known := slices.ContainsFunc(own, func(mine Field) bool { return mine.Name == f.Name })
 			if _, sent := content[f.Name]; sent && !known {
 				faults = append(faults, infinia.FieldError{Field: f.Name, Code: infinia.InvalidParameters,

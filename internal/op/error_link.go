@@ -6,21 +6,17 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"time"
 
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
-// errorLinkValid is how long a link to an error file can be opened [O].
-const errorLinkValid = 24 * time.Hour
-
 // ErrorLink makes a link to a file's error file: the file's id, which stands for one attempt, and the expiry, under a
 // 128-bit MAC by a key that all nodes share. Nothing is stored.
 func (e *Engine) ErrorLink(f pgdb.TradeFile) string {
 	token := binary.BigEndian.AppendUint64(nil, uint64(f.ID))
-	token = binary.BigEndian.AppendUint64(token, uint64(e.DB.Clock.Now().Add(errorLinkValid).Unix()))
+	token = binary.BigEndian.AppendUint64(token, uint64(e.DB.Clock.Now().Add(e.ErrorLinkValid).Unix()))
 	return e.PublicURL + "/errors/" + base64.RawURLEncoding.EncodeToString(append(token, e.errorMAC(token)...))
 }
 

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/store"
@@ -25,13 +26,15 @@ type Engine struct {
 	PublicURL  string // where browsers reach this server, without a slash at its end
 	Production bool   // links to browsers have to be https
 
+	ErrorLinkValid time.Duration // how long a link to an error file opens it; 24 hours [O]
+
 	hashKey  []byte // of the field hashes that tell whether a requestNo comes again with the same content
 	errorKey []byte // of the MAC in links to error files
 }
 
 // NewEngine makes an Engine with the secrets that all nodes over the database share.
 func NewEngine(ctx context.Context, db *store.DB, publicURL string, production bool) (*Engine, error) {
-	e := &Engine{DB: db, PublicURL: publicURL, Production: production}
+	e := &Engine{DB: db, PublicURL: publicURL, Production: production, ErrorLinkValid: 24 * time.Hour}
 	var err error
 	if e.hashKey, err = db.Secret(ctx, "field-hash"); err != nil {
 		return nil, err
@@ -167,7 +170,7 @@ func (u *unit[Req, Rep]) judge(v *store.View) (err error) {
 	u.refusal = nil
 	if r, ok := v.Requests.Get(u.key); ok {
 		switch {
-		case !bytesEqual(r.FieldHashes, u.hashes):
+		case !hmac.Equal(r.FieldHashes, u.hashes):
 			u.refusal = infinia.Errorf(infinia.RequestNoReused, differing[Req](r.FieldHashes, u.hashes)...)
 		case r.Code != "":
 			u.refusal, err = storedRefusal(r)
@@ -211,7 +214,7 @@ const hashBytes = 8
 func fieldHashes(key []byte, k store.RequestKey, req any) []byte {
 	mac := hmac.New(sha256.New, key)
 	var out, sum []byte
-	for _, f := range fieldsOf(reflect.TypeOf(req)) {
+	for _, f := range Fields(reflect.TypeOf(req)) {
 		mac.Reset()
 		for _, part := range []string{k.AppID, k.Operation, k.RequestNo, f.Name, f.canonical(req)} {
 			mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
@@ -226,8 +229,8 @@ func fieldHashes(key []byte, k store.RequestKey, req any) []byte {
 // differing names the fields whose hashes differ; a field that one side lacks, because a later version added it, differs.
 func differing[Req any](was, is []byte) []infinia.FieldError {
 	var out []infinia.FieldError
-	for i, f := range fieldsOf(reflect.TypeFor[Req]()) {
-		if !bytesEqual(part(was, i), part(is, i)) {
+	for i, f := range Fields(reflect.TypeFor[Req]()) {
+		if !hmac.Equal(part(was, i), part(is, i)) {
 			out = append(out, infinia.FieldError{Field: f.Name, Code: infinia.RequestNoReused,
 				Message: "differs from the first request under this requestNo; use a new requestNo for another content"})
 		}
@@ -241,8 +244,6 @@ func part(hashes []byte, i int) []byte {
 	}
 	return hashes[i*hashBytes : (i+1)*hashBytes]
 }
-
-func bytesEqual(a, b []byte) bool { return hmac.Equal(a, b) }
 
 // refuse makes a refusal of one field.
 func refuse(code infinia.Code, field, message string) *infinia.Error {

@@ -173,9 +173,11 @@ func (r *rig) file(seller, currency string, shipped, unshipped int64) {
 		return nil
 	}, Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
 		for i, amount := range []int64{shipped, unshipped} {
-			key := fmt.Appendf(nil, "%d/%d", fileID, i)
-			if err := q.InsertTradeRow(ctx, pgdb.InsertTradeRowParams{App: 1, RowKey: key, FileID: fileID, ItemKey: key, SellerID: seller,
-				Currency: currency, Amount: amount}); err != nil {
+			if amount == 0 {
+				continue
+			}
+			if err := q.InsertTradeRow(ctx, pgdb.InsertTradeRowParams{App: 1, RowKey: fmt.Appendf(nil, "%d/%d", fileID, i), FileID: fileID,
+				ItemKey: []byte(seller + currency), SellerID: seller, Currency: currency, Amount: amount, Shipped: int64(1 - i)}); err != nil {
 				return err
 			}
 		}
@@ -203,7 +205,7 @@ func (r *rig) settle() {
 	}); err != nil {
 		r.Fatal(err)
 	}
-	if err := r.e.Settle(r.Context(), tasks); err != nil {
+	if err := errors.Join(r.e.Settle(r.Context(), tasks)...); err != nil {
 		r.Fatal(err)
 	}
 }

@@ -2,7 +2,6 @@ package op
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/openinfinia/infinia"
@@ -14,23 +13,30 @@ import (
 
 // Settle ends shares that were accepted: each is judged again under lock and settled or released, exactly once, in the
 // unit that removes its task. Returns, cap or limits that changed since the hold do not stop it.
-func (e *Engine) Settle(ctx context.Context, tasks []pgdb.Task) error {
+func (e *Engine) Settle(ctx context.Context, tasks []pgdb.Task) []error {
+	errs := make([]error, len(tasks))
 	shares := make([]pgdb.Share, len(tasks))
 	if err := e.DB.Read(ctx, func(q *pgdb.Queries) error {
-		var err error
 		for i, t := range tasks {
-			if shares[i], err = q.GetShare(ctx, t.RecordID); err != nil {
-				return fmt.Errorf("share %d: %w", t.RecordID, err)
+			if shares[i], errs[i] = q.GetShare(ctx, t.RecordID); errs[i] != nil {
+				errs[i] = fmt.Errorf("share %d: %w", t.RecordID, errs[i])
 			}
 		}
 		return nil
 	}); err != nil {
-		return err
+		for i := range errs {
+			errs[i] = err
+		}
 	}
-	units := make([]store.Unit, len(tasks))
+	var units []store.Unit
+	var which []int
 	for i, t := range tasks {
+		if errs[i] != nil {
+			continue
+		}
 		s := shares[i]
-		units[i] = store.Unit{
+		which = append(which, i)
+		units = append(units, store.Unit{
 			Name: SettleQueue,
 			Keys: store.Keys{
 				Apps:    []string{s.AppID},
@@ -44,9 +50,12 @@ func (e *Engine) Settle(ctx context.Context, tasks []pgdb.Task) error {
 				},
 			},
 			Judge: func(v *store.View) error { return settle(v, t) },
-		}
+		})
 	}
-	return errors.Join(e.DB.DoAll(ctx, units)...)
+	for i, err := range e.DB.DoAll(ctx, units) {
+		errs[which[i]] = err
+	}
+	return errs
 }
 
 func settle(v *store.View, t pgdb.Task) error {

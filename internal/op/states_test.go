@@ -1,6 +1,7 @@
 package op
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -126,8 +127,10 @@ func (r *rig) expire() {
 	}); err != nil {
 		r.Fatal(err)
 	}
-	if err := r.e.ExpireBindings(r.Context(), tasks); err != nil {
-		r.Fatal(err)
+	for _, t := range tasks {
+		if err := r.e.ExpireBinding(r.Context(), t); err != nil {
+			r.Fatal(err)
+		}
 	}
 }
 
@@ -161,7 +164,7 @@ func TestShareStates(t *testing.T) {
 		after := state(seller)
 		seen[before.State+" -> "+after.State] = true
 		// A settlement that is done a second time changes nothing.
-		if err := r.e.Settle(t.Context(), []pgdb.Task{{ID: 1 << 40, Queue: SettleQueue, RecordID: after.ID}}); err != nil {
+		if err := errors.Join(r.e.Settle(t.Context(), []pgdb.Task{{ID: 1 << 40, Queue: SettleQueue, RecordID: after.ID}})...); err != nil {
 			t.Fatal(err)
 		}
 		if again := state(seller); again != after {

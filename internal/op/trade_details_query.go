@@ -20,6 +20,7 @@ func tradeDetailsQuery(ctx context.Context, e *Engine, q *pgdb.Queries, appID st
 	}
 	rep = infinia.TradeDetailsQueryReply{Status: trade.Status(f.State), RequestNo: f.RequestNo, SellerID: f.SellerID,
 		Currency: f.Currency, Attempt: strconv.FormatInt(f.Attempt, 10), FailReason: f.FailReason}
+	rep.SellerID, rep.Currency = or(r.SellerID, f.SellerID), or(r.Currency, f.Currency)
 	if rep.Status == infinia.FileProcessing {
 		return rep, nil
 	}
@@ -35,10 +36,9 @@ func tradeDetailsQuery(ctx context.Context, e *Engine, q *pgdb.Queries, appID st
 				total, accepted, rejected = total+p.TotalRows, accepted+p.AcceptedRows, rejected+p.RejectedRows
 			}
 		}
-		rep.SellerID, rep.Currency = or(r.SellerID, f.SellerID), or(r.Currency, f.Currency)
 	}
 	rep.TotalRows, rep.AcceptedRows, rep.RejectedRows = strconv.FormatInt(total, 10), strconv.FormatInt(accepted, 10), strconv.FormatInt(rejected, 10)
-	if f.RejectedRows > 0 {
+	if rejected > 0 {
 		rep.ErrorFileURL = e.ErrorLink(f)
 	}
 	return rep, nil

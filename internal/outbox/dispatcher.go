@@ -7,7 +7,9 @@ package outbox
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -16,10 +18,22 @@ import (
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
-// Work is what one kind of queue needs.
+// Work is what one kind of queue needs. Run answers for each task; a task that is done is gone from the database.
 type Work struct {
-	Most int // tasks handed over at once
-	Run  func(ctx context.Context, tasks []pgdb.Task) error
+	Most    int  // tasks handed over at once
+	Ordered bool // a task that fails holds up those behind it, instead of going behind them
+	Run     func(ctx context.Context, tasks []pgdb.Task) []error
+}
+
+// Each makes a Run of a function for one task.
+func Each(fn func(ctx context.Context, t pgdb.Task) error) func(context.Context, []pgdb.Task) []error {
+	return func(ctx context.Context, tasks []pgdb.Task) []error {
+		errs := make([]error, len(tasks))
+		for i, t := range tasks {
+			errs[i] = fn(ctx, t)
+		}
+		return errs
+	}
 }
 
 // Dispatcher finds what is due and has it done.
@@ -100,7 +114,7 @@ func (d *Dispatcher) start(ctx context.Context) (next time.Time, err error) {
 	return next, nil
 }
 
-// workOn does a queue's due tasks. After a failure it leaves the queue alone for a while, longer each time.
+// workOn does a queue's due tasks until none is left.
 func (d *Dispatcher) workOn(ctx context.Context, queue string, work Work) {
 	defer func() {
 		d.mu.Lock()
@@ -111,7 +125,7 @@ func (d *Dispatcher) workOn(ctx context.Context, queue string, work Work) {
 		default:
 		}
 	}()
-	pause := time.Second
+	failures := map[int64]int{} // in a row, by task; 0 is the queue itself
 	for ctx.Err() == nil {
 		var tasks []pgdb.Task
 		now := store.Millis(d.db.Clock.Now())
@@ -122,23 +136,66 @@ func (d *Dispatcher) workOn(ctx context.Context, queue string, work Work) {
 		if err == nil && len(tasks) == 0 {
 			return
 		}
+		var errs []error
 		if err == nil {
-			err = work.Run(ctx, tasks)
+			errs = run(ctx, work, tasks)
 		}
-		if err == nil {
-			pause = time.Second
-			continue
+		held := time.Duration(0)
+		for i, failed := range errs {
+			if failed == nil || ctx.Err() != nil {
+				continue
+			}
+			failures[tasks[i].ID]++
+			pause := backOff(failures[tasks[i].ID])
+			d.log.Error("outbox: a task failed, it will be tried again", "queue", queue, "task", tasks[i].ID, "record", tasks[i].RecordID, "err", failed, "pause", pause)
+			if work.Ordered {
+				held = max(held, pause)
+			} else if moved := d.postpone(ctx, tasks[i], pause); moved != nil {
+				err = moved
+			}
 		}
-		if ctx.Err() != nil {
-			return
+		if err != nil && ctx.Err() == nil {
+			failures[0]++
+			held = max(held, backOff(failures[0]))
+			d.log.Error("outbox: a queue cannot be worked", "queue", queue, "err", err, "pause", held)
+		} else {
+			failures[0] = 0
 		}
-		d.log.Error("outbox: work failed, it will be tried again", "queue", queue, "err", err, "pause", pause)
-		timer := time.NewTimer(pause) // the machine's time: the fault is real, the sandbox's clock does not mend it
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		d.rest(ctx, held)
+	}
+}
+
+// run has tasks done; a panic is the failure of all of them, never the end of the server.
+func run(ctx context.Context, work Work, tasks []pgdb.Task) (errs []error) {
+	defer func() {
+		if p := recover(); p != nil {
+			errs = make([]error, len(tasks))
+			for i := range errs {
+				errs[i] = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
 		}
-		pause = min(2*pause, time.Minute)
+	}()
+	return work.Run(ctx, tasks)
+}
+
+func backOff(failures int) time.Duration { return min(time.Second<<min(failures-1, 6), time.Minute) }
+
+// postpone moves a task behind the others of its queue.
+func (d *Dispatcher) postpone(ctx context.Context, t pgdb.Task, by time.Duration) error {
+	return d.db.Do(ctx, store.Unit{Name: "postpone", Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+		return q.MoveTask(ctx, pgdb.MoveTaskParams{ID: t.ID, DueAt: v.Now() + by.Milliseconds()})
+	}})
+}
+
+// rest waits by the machine's time: the fault is real, the sandbox's clock does not mend it.
+func (d *Dispatcher) rest(ctx context.Context, pause time.Duration) {
+	if pause == 0 {
+		return
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }

@@ -48,9 +48,6 @@ func WebhookQueue(appID string) string { return "webhook/" + appID }
 // Notify leaves a webhook in the unit that causes it. A newer status event ends every older one of the same seller that
 // is not delivered, so that the last word an app hears is the present one; the unit's keys must name the seller's Events.
 func Notify(v *store.View, set store.Settings, e Event) error {
-	if set.CallbackURL == "" || (e.Event != EventSellerStatus && !slices.Contains(set.Events, e.Event)) {
-		return nil
-	}
 	if e.Event == EventSellerStatus {
 		for _, d := range v.EventsOf(store.SellerKey{AppID: e.AppID, SellerID: e.SellerID}) {
 			if d.Event == EventSellerStatus && (d.State == Pending || d.State == Dead) {
@@ -58,6 +55,9 @@ func Notify(v *store.View, set store.Settings, e Event) error {
 				v.Deliveries.Put(d.ID, d)
 			}
 		}
+	}
+	if set.CallbackURL == "" || (e.Event != EventSellerStatus && !slices.Contains(set.Events, e.Event)) {
+		return nil
 	}
 	random := v.NextRandom()
 	number, err := uuid.FromBytes(random[:16])

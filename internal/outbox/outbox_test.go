@@ -118,7 +118,7 @@ func (r *rig) deliveries(appID string) (all []pgdb.Delivery) {
 
 // run starts a dispatcher for the test's time.
 func (r *rig) run(w *Webhooks) {
-	d := NewDispatcher(r.db, slog.New(slog.NewTextHandler(r.Output(), nil)), map[string]Work{"webhook": {Most: 1, Run: w.Deliver}})
+	d := NewDispatcher(r.db, slog.New(slog.NewTextHandler(r.Output(), nil)), map[string]Work{"webhook": {Most: 1, Run: Each(w.Deliver)}})
 	ctx, stop := context.WithCancel(r.Context())
 	var ended sync.WaitGroup
 	ended.Go(func() { d.Run(ctx) })
@@ -223,7 +223,8 @@ func TestPrivateAddresses(t *testing.T) {
 		"203.0.113.7:443": true, "[2606:4700::1111]:443": true,
 		"127.0.0.1:80": false, "10.0.0.1:80": false, "172.16.0.1:80": false, "192.168.1.1:80": false, "169.254.169.254:80": false,
 		"0.0.0.0:80": false, "100.64.0.1:80": false, "224.0.0.1:80": false, "255.255.255.255:80": false,
-		"[::1]:80": false, "[::]:80": false, "[fe80::1]:80": false, "[fc00::1]:80": false, "[::ffff:10.0.0.1]:80": false, "[64:ff9b::a00:1]:80": false,
+		"[::1]:80": false, "[::]:80": false, "[fe80::1]:80": false, "[fc00::1]:80": false, "[::ffff:10.0.0.1]:80": false, "[64:ff9b::a00:1]:80": false, "[64:ff9b:1::a00:1]:80": false, "[2002:a00:1::]:80": false,
+		"[2001::1]:80": false, "[fec0::1]:80": false, "240.0.0.1:80": false, "198.18.0.1:80": false, "0.1.2.3:80": false,
 		"10.9.8.7:80": true, // listed below
 	} {
 		w := NewWebhooks(nil, WebhookConfig{AllowNets: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")}})

@@ -87,28 +87,28 @@ func (w *Webhooks) checkAddress(_, address string, _ syscall.RawConn) error {
 			return nil
 		}
 	}
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() || sharedSpace.Contains(ip) || nat64.Contains(ip) {
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
 		return errPrivate
 	}
-	return nil
-}
-
-var (
-	sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
-	nat64       = netip.MustParsePrefix("64:ff9b::/96") // may hide a private IPv4 address
-)
-
-// Deliver tries each delivery once; it is the Work of the webhook queues.
-func (w *Webhooks) Deliver(ctx context.Context, tasks []pgdb.Task) error {
-	for _, t := range tasks {
-		if err := w.deliver(ctx, t); err != nil {
-			return err
+	for _, n := range notPublic {
+		if n.Contains(ip) {
+			return errPrivate
 		}
 	}
 	return nil
 }
 
-func (w *Webhooks) deliver(ctx context.Context, t pgdb.Task) error {
+// notPublic are further ranges that no public endpoint has: special ones, and those of IPv6 that may hide a private IPv4
+// address.
+var notPublic = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2001::/32"),
+	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"),
+}
+
+// Deliver tries a delivery once; it is the Work of the webhook queues.
+func (w *Webhooks) Deliver(ctx context.Context, t pgdb.Task) error {
 	var d pgdb.Delivery
 	var app pgdb.App
 	var keys store.AppKeys

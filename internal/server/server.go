@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -52,7 +53,10 @@ type Config struct {
 	KeyBits     int             // of generated keys; default 4096
 	RetryAfter  []time.Duration // of webhooks; nil: the contract's
 
-	CallsPerSecond float64 // per address; 0: gate's default
+	CallsPerSecond  float64        // per address; 0: gate's default
+	RequestDataMost int            // characters; 0: gate's default
+	ErrorLinkValid  time.Duration  // how long a link to an error file opens it; 0: 24 hours
+	UploadName      *regexp.Regexp // of a whole file name, its first group the requestNo; nil: <requestNo>.csv
 
 	Log   *slog.Logger
 	Clock *store.Clock // nil: the machine's
@@ -175,6 +179,9 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 	if s.Engine, err = op.NewEngine(ctx, s.DB, cfg.PublicURL, !cfg.Sandbox); err != nil {
 		return nil, err
 	}
+	if cfg.ErrorLinkValid > 0 {
+		s.Engine.ErrorLinkValid = cfg.ErrorLinkValid
+	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var faults *gate.Faults
@@ -182,14 +189,14 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 		faults = new(gate.Faults)
 	}
 	s.gate = gate.New(gate.Config{Engine: s.Engine, Log: cfg.Log, Metrics: reg, Sandbox: cfg.Sandbox, Faults: faults, Paths: cfg.Paths, BehindProxy: cfg.BehindProxy,
-		CallsPerSecond: cfg.CallsPerSecond})
+		CallsPerSecond: cfg.CallsPerSecond, RequestDataMost: cfg.RequestDataMost})
 
 	importer := &trade.Importer{DB: s.DB, ErrorsDir: filepath.Join(cfg.Data, "errors")}
 	files, sftpListener, err := s.intake(ctx, cfg, importer)
 	if err != nil {
 		return nil, err
 	}
-	importer.Result = files.Result
+	importer.Result, importer.RemoveResult = files.Result, files.RemoveResult
 	s.work.Go(func() {
 		if err := files.Serve(workCtx, sftpListener); err != nil {
 			s.log.Error("SFTP stopped", "err", err)
@@ -199,10 +206,10 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 	webhooks := outbox.NewWebhooks(s.DB, outbox.WebhookConfig{AllowPrivate: cfg.Sandbox, AllowNets: cfg.WebhookNets, RetryAfter: cfg.RetryAfter})
 	dispatcher := outbox.NewDispatcher(s.DB, cfg.Log, map[string]outbox.Work{
 		op.SettleQueue: {Most: 256, Run: s.Engine.Settle},
-		op.ExpiryQueue: {Most: 64, Run: s.Engine.ExpireBindings},
-		"file":         {Most: 1, Run: importer.Import},
-		"file-result":  {Most: 16, Run: importer.WriteResults},
-		"webhook":      {Most: 1, Run: webhooks.Deliver},
+		op.ExpiryQueue: {Most: 64, Run: outbox.Each(s.Engine.ExpireBinding)},
+		"file":         {Most: 1, Ordered: true, Run: outbox.Each(importer.Import)},
+		"file-result":  {Most: 16, Run: outbox.Each(importer.WriteResults)},
+		"webhook":      {Most: 1, Run: outbox.Each(webhooks.Deliver)},
 	})
 	s.work.Go(func() { dispatcher.Run(workCtx) })
 
@@ -224,7 +231,7 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 		}
 		io.WriteString(w, "ready\n")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", admin.Authorized(adminCfg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{})))
 	s.http.Handler = mux
 	return sftpListener, nil
 }
@@ -245,7 +252,7 @@ func (s *Server) intake(ctx context.Context, cfg Config, importer *trade.Importe
 				return intake.Settings{}, err
 			}
 			set, err := store.SettingsOf(app)
-			return intake.Settings{Quiet: set.UploadQuiet(), RequireMarker: set.RequireUploadMarker}, err
+			return intake.Settings{Quiet: set.UploadQuiet(), RequireMarker: set.RequireUploadMarker, NamePattern: cfg.UploadName}, err
 		},
 		Complete: func(ctx context.Context, u intake.Upload) error {
 			return importer.Receive(ctx, u.AppID, u.RequestNo, u.Path, u.Size, u.SHA256)

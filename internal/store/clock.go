@@ -54,23 +54,26 @@ func (c *Clock) Wait(ctx context.Context, at time.Time, wake <-chan struct{}) {
 	for {
 		moved := c.Moved()
 		var due <-chan time.Time
+		stop := func() bool { return false }
 		if !at.IsZero() {
 			d := at.Sub(c.Now())
 			if d <= 0 {
 				return
 			}
 			timer := time.NewTimer(d)
-			defer timer.Stop()
-			due = timer.C
+			due, stop = timer.C, timer.Stop
 		}
+		again := false
 		select {
 		case <-due:
-			return
 		case <-wake:
-			return
 		case <-ctx.Done():
-			return
 		case <-moved:
+			again = true
+		}
+		stop()
+		if !again {
+			return
 		}
 	}
 }

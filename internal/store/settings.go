@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
+	_ "time/tzdata" // a zone must never be missing: row identities and days depend on it
 
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
@@ -16,11 +18,11 @@ type Settings struct {
 	Currencies []string `json:"currencies,omitempty" doc:"currencies that the app may use; empty: any known one"`
 	Zone       string   `json:"zone,omitempty" doc:"time zone of the app's days and times, an IANA name or +hh:mm; empty: +08:00"`
 
-	CapBasisPoints      int64 `json:"capBasisPoints,omitempty" doc:"share of the trades that may be shared, in 1/10000; 0: 10000"`
-	IgnoreUnshipped     bool  `json:"ignoreUnshipped,omitempty" doc:"trades that are Not Shipped do not count"`
-	AcceptPartial       bool  `json:"acceptPartial,omitempty" doc:"the good rows of a trade file count although others are bad"`
-	RequireUploadMarker bool  `json:"requireUploadMarker,omitempty" doc:"an upload is complete only with its .done or .sha256 file"`
-	UploadQuietSeconds  int64 `json:"uploadQuietSeconds,omitempty" doc:"how long an upload must be untouched; 0: 5"`
+	CapBasisPoints      *int64 `json:"capBasisPoints,omitempty" doc:"share of the trades that may be shared, in 1/10000; absent: 10000"`
+	IgnoreUnshipped     bool   `json:"ignoreUnshipped,omitempty" doc:"trades that are Not Shipped do not count"`
+	AcceptPartial       bool   `json:"acceptPartial,omitempty" doc:"the good rows of a trade file count although others are bad"`
+	RequireUploadMarker bool   `json:"requireUploadMarker,omitempty" doc:"an upload is complete only with its .done or .sha256 file"`
+	UploadQuietSeconds  int64  `json:"uploadQuietSeconds,omitempty" doc:"how long an upload must be untouched; 0: 5"`
 
 	AutoApprove       bool  `json:"autoApprove,omitempty" doc:"a binding is approved when the seller confirms"`
 	LinkMinutes       int64 `json:"linkMinutes,omitempty" doc:"how long a binding link is valid; 0: 30"`
@@ -43,14 +45,23 @@ type Settings struct {
 // SettingsOf reads an app's settings; the app was written by SetSettings, so that a fault here is a damaged database.
 func SettingsOf(app pgdb.App) (Settings, error) {
 	var s Settings
-	if err := json.Unmarshal([]byte(app.Settings), &s); err != nil {
+	err := json.Unmarshal([]byte(app.Settings), &s)
+	if err == nil {
+		_, err = ParseZone(s.Zone)
+	}
+	if err != nil {
 		return s, fmt.Errorf("settings of app %s: %w", app.AppID, err)
 	}
 	return s, nil
 }
 
 // Cap is the share of the trades that may be shared, in 1/10000.
-func (s Settings) Cap() int64 { return orDefault(s.CapBasisPoints, 10000) }
+func (s Settings) Cap() int64 {
+	if s.CapBasisPoints == nil {
+		return 10000
+	}
+	return *s.CapBasisPoints
+}
 
 // Link is how long a binding link is valid.
 func (s Settings) Link() time.Duration {
@@ -67,16 +78,19 @@ func (s Settings) UploadQuiet() time.Duration {
 	return time.Duration(orDefault(s.UploadQuietSeconds, 5)) * time.Second
 }
 
-// Location is the zone of the app's days.
+// Location is the zone of the app's days and of times in its files.
 func (s Settings) Location() *time.Location {
 	loc, err := ParseZone(s.Zone)
 	if err != nil {
-		return defaultZone
+		panic(err) // SettingsOf would not have let it through
 	}
 	return loc
 }
 
-var defaultZone = time.FixedZone("+08:00", 8*3600)
+var (
+	defaultZone = time.FixedZone("+08:00", 8*3600)
+	zones       sync.Map // by name; reading one takes longer than a share
+)
 
 // ParseZone reads an IANA name or an offset such as +08:00; empty is +08:00.
 func ParseZone(name string) (*time.Location, error) {
@@ -90,7 +104,14 @@ func ParseZone(name string) (*time.Location, error) {
 		_, offset := t.Zone()
 		return time.FixedZone(name, offset), nil
 	}
-	return time.LoadLocation(name)
+	if loc, ok := zones.Load(name); ok {
+		return loc.(*time.Location), nil
+	}
+	loc, err := time.LoadLocation(name)
+	if err == nil {
+		zones.Store(name, loc)
+	}
+	return loc, err
 }
 
 // Day is the number of days from 1970 to the app's day that holds the time.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -23,15 +24,19 @@ var migrations embed.FS
 
 // openSQLite opens one connection that writes and several that read snapshots beside it (write-ahead log). Every commit
 // is on disk before it is answered: synchronous=FULL.
-func (db *DB) openSQLite(ctx context.Context, path string) error {
+func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
 	dsn := func(pragmas ...string) string {
 		q := url.Values{"_pragma": append(pragmas, "busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)")}
 		return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
 	}
-	var err error
 	if db.pool, err = sql.Open("sqlite", dsn("cache_size(-65536)")); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, db.pool.Close())
+		}
+	}()
 	db.pool.SetMaxOpenConns(1)
 	folder, err := fs.Sub(migrations, "migrations/sqlite")
 	if err != nil {
@@ -42,12 +47,11 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 		return err
 	}
 	if _, err := provider.Up(ctx); err != nil {
-		return errors.Join(fmt.Errorf("migrate: %w", err), db.pool.Close())
+		return fmt.Errorf("migrate: %w", err)
 	}
-	if db.writer, err = db.pool.Conn(ctx); err != nil {
+	if err := db.openWriter(ctx); err != nil {
 		return err
 	}
-	db.writes = &statements{prepare: db.writer.PrepareContext, kept: map[string]*sql.Stmt{}}
 	if db.readPool, err = sql.Open("sqlite", dsn("query_only(1)")); err != nil {
 		return err
 	}
@@ -59,6 +63,27 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 	return nil
 }
 
+func (db *DB) openWriter(ctx context.Context) (err error) {
+	db.writer, err = db.pool.Conn(ctx)
+	if err == nil {
+		db.writes = &statements{prepare: db.writer.PrepareContext, kept: map[string]*sql.Stmt{}}
+	}
+	return err
+}
+
+// renewWriter puts a fresh connection in the place of one whose transaction cannot be ended.
+func (db *DB) renewWriter(ctx context.Context) error {
+	db.writes.close()
+	discard(db.writer)
+	return db.openWriter(ctx)
+}
+
+// discard closes a connection for good; Close alone would give it back to its pool.
+func discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	conn.Close()
+}
+
 const readersMost = 8
 
 // reader is a connection for snapshots, opened at its first use. Each has its own prepared statements: preparing on the
@@ -68,19 +93,32 @@ type reader struct {
 	st   *statements
 }
 
-func (db *DB) read(ctx context.Context, r *reader, fn func(q *pgdb.Queries) error) error {
+func (db *DB) read(ctx context.Context, r *reader, fn func(q *pgdb.Queries) error) (err error) {
+	whole := context.WithoutCancel(ctx) // a snapshot begins and ends whatever becomes of the caller
 	if r.conn == nil {
-		conn, err := db.readPool.Conn(context.WithoutCancel(ctx))
-		if err != nil {
-			return err
+		if r.conn, err = db.readPool.Conn(whole); err != nil {
+			r.conn = nil
+			return fault(err)
 		}
-		r.conn, r.st = conn, &statements{prepare: conn.PrepareContext, kept: map[string]*sql.Stmt{}}
+		r.st = &statements{prepare: r.conn.PrepareContext, kept: map[string]*sql.Stmt{}}
 	}
-	if _, err := r.conn.ExecContext(ctx, "BEGIN"); err != nil {
-		return err
+	if _, err := r.conn.ExecContext(whole, "BEGIN"); err != nil {
+		r.drop()
+		return fault(err)
 	}
-	defer r.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") //nolint:errcheck // a read leaves nothing to undo
+	defer func() {
+		if _, err := r.conn.ExecContext(whole, "ROLLBACK"); err != nil {
+			r.drop()
+		}
+	}()
 	return fn(pgdb.New(sqliteConn{r.conn, r.st}))
+}
+
+// drop gives up a connection that may be left inside a transaction.
+func (r *reader) drop() {
+	r.st.close()
+	discard(r.conn)
+	r.conn = nil
 }
 
 // statements keeps each query of one connection prepared: the generated code has a fixed number of them. Whoever holds
@@ -96,7 +134,7 @@ func (s *statements) get(ctx context.Context, query string) (*sql.Stmt, error) {
 	}
 	st, err := s.prepare(context.WithoutCancel(ctx), query)
 	if err != nil {
-		return nil, fmt.Errorf("prepare %s: %w", firstLine(query), err)
+		return nil, fault(fmt.Errorf("prepare %s: %w", firstLine(query), err))
 	}
 	s.kept[query] = st
 	return st, nil
@@ -126,7 +164,7 @@ func (c sqliteConn) Exec(ctx context.Context, query string, args ...any) (pgconn
 		return pgconn.CommandTag{}, err
 	}
 	_, err = st.ExecContext(ctx, args...)
-	return pgconn.CommandTag{}, err
+	return pgconn.CommandTag{}, fault(err)
 }
 
 func (c sqliteConn) Query(ctx context.Context, query string, args ...any) (pgx.Rows, error) {
@@ -135,7 +173,7 @@ func (c sqliteConn) Query(ctx context.Context, query string, args ...any) (pgx.R
 		return nil, err
 	}
 	rows, err := st.QueryContext(ctx, args...)
-	return &sqliteRows{rows: rows}, err
+	return &sqliteRows{rows: rows}, fault(err)
 }
 
 func (c sqliteConn) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
@@ -159,7 +197,15 @@ func (r sqliteRow) Scan(dest ...any) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return pgx.ErrNoRows
 	}
-	return err
+	return fault(err)
+}
+
+// fault marks an error as the database's own; that a caller has gone away is none.
+func fault(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDatabase, err)
 }
 
 // sqliteRows has the part of pgx.Rows that generated code calls; the rest of the interface has no meaning here.
@@ -178,4 +224,4 @@ func (r *sqliteRows) Close() {
 		r.err = err
 	}
 }
-func (r *sqliteRows) Err() error { return errors.Join(r.rows.Err(), r.err) }
+func (r *sqliteRows) Err() error { return fault(errors.Join(r.rows.Err(), r.err)) }

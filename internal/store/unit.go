@@ -33,6 +33,9 @@ var (
 
 	// ErrDatabase marks a failure of the database itself, after which certainly nothing of the unit was written.
 	ErrDatabase = errors.New("database fault")
+
+	// ErrUnknown marks a commit whose outcome is open: it may stand or not. Whoever repeats the unit finds out.
+	ErrUnknown = errors.New("the outcome of a commit is unknown")
 )
 
 const (
@@ -155,28 +158,30 @@ func (db *DB) commit(ctx context.Context, group []*queued) {
 	if err == nil {
 		return
 	}
-	if len(group) == 1 {
-		group[0].err = err
-		return
-	}
 	for _, u := range group {
-		u.err = nil
-		if err := db.runGroup(ctx, []*queued{u}); err != nil {
-			u.err = err
+		u.err = err
+		// When the transaction could not begin, or its end is unknown, running a unit alone mends nothing.
+		if len(group) > 1 && !errors.Is(err, errBegin) && !errors.Is(err, ErrUnknown) {
+			u.err = nil
+			if err := db.runGroup(ctx, []*queued{u}); err != nil {
+				u.err = err
+			}
 		}
 	}
 }
 
+var errBegin = errors.New("no transaction")
+
 // runGroup judges each unit on one shared view and commits. Its error means that nothing at all was written.
 func (db *DB) runGroup(ctx context.Context, group []*queued) (err error) {
 	if _, err := db.writer.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("%w: begin: %w", ErrDatabase, err)
+		return fmt.Errorf("%w: %w: %w", ErrDatabase, errBegin, err)
 	}
 	committed := false
 	defer func() {
 		if !committed {
 			if _, rerr := db.writer.ExecContext(ctx, "ROLLBACK"); rerr != nil {
-				err = errors.Join(err, fmt.Errorf("rollback: %w", rerr))
+				err = errors.Join(err, db.renewWriter(ctx)) // whatever is open on that connection ends with it
 			}
 		}
 	}()
@@ -184,7 +189,7 @@ func (db *DB) runGroup(ctx context.Context, group []*queued) (err error) {
 	v := newView()
 	for _, u := range group {
 		if err := v.load(ctx, q, u.Keys); err != nil {
-			return fmt.Errorf("%w: load: %w", ErrDatabase, err)
+			return fmt.Errorf("load: %w", err)
 		}
 	}
 	for _, u := range group {
@@ -199,10 +204,10 @@ func (db *DB) runGroup(ctx context.Context, group []*queued) (err error) {
 		v.keep()
 	}
 	if err := v.save(ctx, q); err != nil {
-		return fmt.Errorf("%w: save: %w", ErrDatabase, err)
+		return fmt.Errorf("save: %w", err)
 	}
 	if _, err := db.writer.ExecContext(ctx, "COMMIT"); err != nil {
-		return fmt.Errorf("%w: commit: %w", ErrDatabase, err)
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	committed = true
 	if len(v.newTasks) > 0 {
@@ -241,7 +246,7 @@ func (db *DB) draw(ctx context.Context, group []*queued) error {
 			many := max(idsPerUnit*1024, need)
 			end, err := pgdb.New(sqliteConn{db.writer, db.writes}).TakeIDs(ctx, pgdb.TakeIDsParams{Many: many, Name: "row"})
 			if err != nil {
-				return fmt.Errorf("%w: draw ids: %w", ErrDatabase, err)
+				return fmt.Errorf("draw ids: %w", err)
 			}
 			db.ids, db.idsEnd = end-many, end
 		}

@@ -94,12 +94,20 @@ func (v *View) NextRandom() [32]byte {
 
 // BindingsOf returns all bindings of a seller, oldest first.
 func (v *View) BindingsOf(k SellerKey) []pgdb.Binding {
-	return collect(v.Bindings, v.bindings[k], func(b pgdb.Binding) bool { return SellerKey{b.AppID, b.SellerID} == k })
+	loaded, ok := v.bindings[k]
+	if !ok {
+		panic(fmt.Sprintf("seller %v is not among the unit's keys", k))
+	}
+	return collect(v.Bindings, loaded, func(b pgdb.Binding) bool { return SellerKey{b.AppID, b.SellerID} == k })
 }
 
 // EventsOf returns the deliveries to a seller's app that the unit's Events key asked for, oldest first, and those made since.
 func (v *View) EventsOf(k SellerKey) []pgdb.Delivery {
-	return collect(v.Deliveries, v.events[k], func(d pgdb.Delivery) bool { return SellerKey{d.AppID, d.SellerID} == k })
+	loaded, ok := v.events[k]
+	if !ok {
+		panic(fmt.Sprintf("the events of seller %v are not among the unit's keys", k))
+	}
+	return collect(v.Deliveries, loaded, func(d pgdb.Delivery) bool { return SellerKey{d.AppID, d.SellerID} == k })
 }
 
 // collect reads the rows with the ids loaded, and the rows of the same owner put since.

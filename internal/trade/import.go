@@ -2,6 +2,7 @@ package trade
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -35,8 +36,9 @@ type Importer struct {
 	DB        *store.DB
 	ErrorsDir string // error files of all attempts, by the attempt's id
 
-	// Result puts a file where the app finds it.
-	Result func(appID, name string, write func(io.Writer) error) error
+	// Result puts a file where the app finds it, RemoveResult takes away what an earlier attempt left there.
+	Result       func(appID, name string, write func(io.Writer) error) error
+	RemoveResult func(appID, name string) error
 }
 
 // FileQueue is the outbox queue of an app's files; ResultQueue is that of the result files to be written for them.
@@ -66,13 +68,11 @@ func (im *Importer) Receive(ctx context.Context, appID, requestNo, path string, 
 	}})
 }
 
-// Import judges and books files; it is the Work of the file queues. A crash at any point leaves the task, and the file is
+// Import judges and books a file; it is the Work of the file queues. A crash at any point leaves the task, and the file is
 // judged again from its start: its rows count only once the switch has said so.
-func (im *Importer) Import(ctx context.Context, tasks []pgdb.Task) error {
-	for _, t := range tasks {
-		if err := im.importFile(ctx, t); err != nil {
-			return fmt.Errorf("trade file %d: %w", t.RecordID, err)
-		}
+func (im *Importer) Import(ctx context.Context, t pgdb.Task) error {
+	if err := im.importFile(ctx, t); err != nil {
+		return fmt.Errorf("trade file %d: %w", t.RecordID, err)
 	}
 	return nil
 }
@@ -120,10 +120,16 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 		return err
 	}
 	changes, err := books.changes(res.Rows)
-	if err != nil {
+	if err == nil {
+		err = im.finish(ctx, t, app, set, f, res, changes)
+	}
+	if !errors.Is(err, money.ErrOverflow) {
 		return err
 	}
-	return im.finish(ctx, t, app, set, f, res, changes)
+	// No row is wrong by itself, but together they are more than an account can hold. Nothing was booked.
+	f.State, f.AcceptedRows, res.Rows = fileFailed, 0, nil
+	f.FailReason = "file: the amounts of one seller and currency sum to more than can be booked; check them, they are beyond 92 quadrillion minor units"
+	return im.finish(ctx, t, app, set, f, res, nil)
 }
 
 // outcome is atomic unless the app takes the good rows of a file.
@@ -312,18 +318,23 @@ func newBooked(ctx context.Context, db *store.DB, app pgdb.App) *booked {
 	return &booked{ctx: ctx, db: db, app: app, known: map[[16]byte]itemBooks{}, rows: map[[16]byte]Prior{}}
 }
 
+// EverBound says whether a binding in the currency is or once was successful.
+func EverBound(bindings []pgdb.Binding, currency string) bool {
+	return slices.ContainsFunc(bindings, func(b pgdb.Binding) bool { return b.Currency == currency && b.BoundAt > 0 })
+}
+
 func (b *booked) bound(sellerID string, currency money.Currency) (bool, error) {
 	var bindings []pgdb.Binding
 	err := b.db.Read(b.ctx, func(q *pgdb.Queries) (err error) {
 		bindings, err = q.ListBindingsOfSeller(b.ctx, pgdb.ListBindingsOfSellerParams{AppID: b.app.AppID, SellerID: sellerID})
 		return err
 	})
-	return slices.ContainsFunc(bindings, func(x pgdb.Binding) bool { return x.Currency == string(currency) && x.BoundAt > 0 }), err
+	return EverBound(bindings, string(currency)), err
 }
 
 func (b *booked) prior(keys [][16]byte) (map[[16]byte]Prior, error) {
 	found := map[[16]byte]Prior{}
-	err := b.db.Read(b.ctx, func(q *pgdb.Queries) error {
+	err := b.each(keys, func(q *pgdb.Queries, keys [][16]byte) error {
 		for _, k := range keys {
 			r, err := q.FindBookedRow(b.ctx, pgdb.FindBookedRowParams{App: b.app.ID, RowKey: k[:]})
 			if store.NotFound(err) {
@@ -343,7 +354,7 @@ func (b *booked) prior(keys [][16]byte) (map[[16]byte]Prior, error) {
 
 func (b *booked) items(items [][16]byte) (map[[16]byte]ItemSum, error) {
 	found := map[[16]byte]ItemSum{}
-	err := b.db.Read(b.ctx, func(q *pgdb.Queries) error {
+	err := b.each(items, func(q *pgdb.Queries, items [][16]byte) error {
 		for _, item := range items {
 			rows, err := q.ListBookedRowsOfItem(b.ctx, pgdb.ListBookedRowsOfItemParams{App: b.app.ID, ItemKey: item[:]})
 			if err != nil {
@@ -364,6 +375,17 @@ func (b *booked) items(items [][16]byte) (map[[16]byte]ItemSum, error) {
 		return nil
 	})
 	return found, err
+}
+
+// each asks in short snapshots, so that readers stay free for calls. What is booked does not change in between: an app's
+// files are judged one at a time.
+func (b *booked) each(keys [][16]byte, ask func(q *pgdb.Queries, keys [][16]byte) error) error {
+	for chunk := range slices.Chunk(keys, 100) {
+		if err := b.db.Read(b.ctx, func(q *pgdb.Queries) error { return ask(q, chunk) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *itemBooks) add(amount int64, shipped bool) (err error) {

@@ -17,13 +17,11 @@ import (
 // Status is a file's state on the wire.
 func Status(state string) infinia.FileStatus { return infinia.FileStatus(state) }
 
-// WriteResults puts the error file and the summary of finished files where their apps find them; it is the Work of the
+// WriteResults puts the error file and the summary of a finished file where its app finds them; it is the Work of the
 // result queues, so that neither is lost when the server stops between the switch and the writing.
-func (im *Importer) WriteResults(ctx context.Context, tasks []pgdb.Task) error {
-	for _, t := range tasks {
-		if err := im.writeResult(ctx, t); err != nil {
-			return fmt.Errorf("results of trade file %d: %w", t.RecordID, err)
-		}
+func (im *Importer) WriteResults(ctx context.Context, t pgdb.Task) error {
+	if err := im.writeResult(ctx, t); err != nil {
+		return fmt.Errorf("results of trade file %d: %w", t.RecordID, err)
 	}
 	return nil
 }
@@ -49,12 +47,13 @@ func (im *Importer) writeResult(ctx context.Context, t pgdb.Task) error {
 }
 
 func (im *Importer) publish(f pgdb.TradeFile, refused []pgdb.TradeRefused) error {
+	name := f.RequestNo + "_error.csv"
 	errorFile, err := im.ErrorFile(f)
 	if err == nil {
-		err = im.Result(f.AppID, f.RequestNo+"_error.csv", func(w io.Writer) error { _, err := io.Copy(w, errorFile); return err })
+		err = im.Result(f.AppID, name, func(w io.Writer) error { _, err := io.Copy(w, errorFile); return err })
 		errorFile.Close()
 	} else if errors.Is(err, fs.ErrNotExist) && f.RejectedRows == 0 {
-		err = nil
+		err = im.RemoveResult(f.AppID, name) // of an earlier attempt
 	}
 	if err != nil {
 		return err

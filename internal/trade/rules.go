@@ -283,7 +283,7 @@ var rules = [...]Rule{
 
 	rowQuotes:        {"", "a quote is not closed or stands inside a value", "put the whole value in quotes and double every quote inside it", false, false},
 	rowCells:         {"", "the number of its values is {count}, not that of the columns in the header", "put values that contain commas in quotes, and keep the commas around empty values", false, false},
-	rowUnbound:       {"sellerId", "was never bound in this currency", "complete an Account Binding of this seller in it, then send the file again", false, false},
+	rowUnbound:       {"sellerId", "was never bound in this currency", "complete an Account Binding of this seller in it, then send the file under a new requestNo", false, false},
 	rowProduct:       {"transactionAmount", "is not productQuantity x productUnitPrice", "correct it if that is a mistake; the row counts as it is", false, true},
 	rowRepeat:        {"", "repeats line {line}", "nothing needs mending: it counts once", false, true},
 	rowConflict:      {"", "line {line} has the same sellerId, orderId, sku, transactionTime and sign, but other content", "remove the wrong one of the two, or correct its transactionTime", false, false},

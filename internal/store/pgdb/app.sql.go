@@ -114,37 +114,6 @@ func (q *Queries) InsertAppKey(ctx context.Context, arg InsertAppKeyParams) erro
 	return err
 }
 
-const listApps = `-- name: ListApps :many
-SELECT id, app_id, name, disabled, settings, created_at FROM app ORDER BY app_id
-`
-
-func (q *Queries) ListApps(ctx context.Context) ([]App, error) {
-	rows, err := q.db.Query(ctx, listApps)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []App
-	for rows.Next() {
-		var i App
-		if err := rows.Scan(
-			&i.ID,
-			&i.AppID,
-			&i.Name,
-			&i.Disabled,
-			&i.Settings,
-			&i.CreatedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const listKeysOfApp = `-- name: ListKeysOfApp :many
 SELECT id, app_id, owner, fingerprint, public_key, private_key, retired_at, made_primary_at, first_used_at, created_at FROM app_key WHERE app_id = $1 ORDER BY id
 `

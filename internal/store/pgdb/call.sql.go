@@ -99,3 +99,17 @@ func (q *Queries) PageCalls(ctx context.Context, arg PageCallsParams) ([]Call, e
 	}
 	return items, nil
 }
+
+const pruneCalls = `-- name: PruneCalls :exec
+DELETE FROM call WHERE id IN (SELECT c.id FROM call c ORDER BY c.id LIMIT $1) AND call.at < $2
+`
+
+type PruneCallsParams struct {
+	Most   int32
+	Before int64
+}
+
+func (q *Queries) PruneCalls(ctx context.Context, arg PruneCallsParams) error {
+	_, err := q.db.Exec(ctx, pruneCalls, arg.Most, arg.Before)
+	return err
+}

@@ -9,6 +9,17 @@ import (
 	"context"
 )
 
+const appHasRows = `-- name: AppHasRows :one
+SELECT EXISTS (SELECT 1 FROM trade_file f WHERE f.app_id = $1 AND f.state IN ('SUCCESS', 'PARTIAL', 'PROCESSING'))
+`
+
+func (q *Queries) AppHasRows(ctx context.Context, appID string) (bool, error) {
+	row := q.db.QueryRow(ctx, appHasRows, appID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const deleteRowsOfFile = `-- name: DeleteRowsOfFile :exec
 DELETE FROM trade_row WHERE file_id = $1
 `
@@ -91,30 +102,6 @@ func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error)
 		&i.FailReason,
 		&i.ReceivedAt,
 		&i.FinishedAt,
-	)
-	return i, err
-}
-
-const getTradePart = `-- name: GetTradePart :one
-SELECT file_id, seller_id, currency, total_rows, accepted_rows, rejected_rows FROM trade_part WHERE file_id = $1 AND seller_id = $2 AND currency = $3
-`
-
-type GetTradePartParams struct {
-	FileID   int64
-	SellerID string
-	Currency string
-}
-
-func (q *Queries) GetTradePart(ctx context.Context, arg GetTradePartParams) (TradePart, error) {
-	row := q.db.QueryRow(ctx, getTradePart, arg.FileID, arg.SellerID, arg.Currency)
-	var i TradePart
-	err := row.Scan(
-		&i.FileID,
-		&i.SellerID,
-		&i.Currency,
-		&i.TotalRows,
-		&i.AcceptedRows,
-		&i.RejectedRows,
 	)
 	return i, err
 }

@@ -140,30 +140,40 @@ func (q *Queries) VerifyDeposits(ctx context.Context) ([]VerifyDepositsRow, erro
 }
 
 const verifyFiled = `-- name: VerifyFiled :many
-WITH filed AS (
-    SELECT f.app_id, r.seller_id, r.currency, SUM(r.amount) AS amount
+WITH item AS (
+    SELECT f.app_id, r.seller_id, r.currency, r.item_key,
+        SUM(CASE WHEN r.amount > 0 AND r.shipped = 1 THEN r.amount ELSE 0 END) AS shipped,
+        SUM(CASE WHEN r.amount > 0 AND r.shipped = 0 THEN r.amount ELSE 0 END) AS unshipped,
+        SUM(CASE WHEN r.amount < 0 THEN -r.amount ELSE 0 END) AS returned
     FROM trade_row r JOIN trade_file f ON f.id = r.file_id WHERE f.state IN ('SUCCESS', 'PARTIAL')
-    GROUP BY f.app_id, r.seller_id, r.currency
-), booked AS (
-    SELECT app_id, seller_id, currency, SUM(balance) AS amount FROM account
-    WHERE kind IN ('filed-shipped', 'filed-unshipped') GROUP BY app_id, seller_id, currency
+    GROUP BY f.app_id, r.seller_id, r.currency, r.item_key
 ), both_sides AS (
-    SELECT app_id, seller_id, currency, amount AS filed, 0 AS booked FROM filed
+    SELECT app_id, seller_id, currency,
+        CASE WHEN shipped >= returned THEN shipped - returned ELSE 0 END AS filed_shipped,
+        CASE WHEN shipped >= returned THEN unshipped ELSE unshipped + shipped - returned END AS filed_unshipped,
+        0 AS booked_shipped, 0 AS booked_unshipped FROM item
     UNION ALL
-    SELECT app_id, seller_id, currency, 0, amount FROM booked
+    SELECT app_id, seller_id, currency, 0, 0, CASE WHEN kind = 'filed-shipped' THEN balance ELSE 0 END,
+        CASE WHEN kind = 'filed-unshipped' THEN balance ELSE 0 END
+    FROM account WHERE kind IN ('filed-shipped', 'filed-unshipped')
 )
-SELECT app_id, seller_id, currency, CAST(SUM(filed) AS bigint) AS filed, CAST(SUM(booked) AS bigint) AS booked FROM both_sides
-GROUP BY app_id, seller_id, currency HAVING SUM(filed) <> SUM(booked)
+SELECT app_id, seller_id, currency, CAST(SUM(filed_shipped) AS bigint) AS filed_shipped, CAST(SUM(filed_unshipped) AS bigint) AS filed_unshipped,
+    CAST(SUM(booked_shipped) AS bigint) AS booked_shipped, CAST(SUM(booked_unshipped) AS bigint) AS booked_unshipped FROM both_sides
+GROUP BY app_id, seller_id, currency
+HAVING SUM(filed_shipped) <> SUM(booked_shipped) OR SUM(filed_unshipped) <> SUM(booked_unshipped)
 `
 
 type VerifyFiledRow struct {
-	AppID    string
-	SellerID string
-	Currency string
-	Filed    int64
-	Booked   int64
+	AppID           string
+	SellerID        string
+	Currency        string
+	FiledShipped    int64
+	FiledUnshipped  int64
+	BookedShipped   int64
+	BookedUnshipped int64
 }
 
+// Returns are taken off an item's shipped sales first, then off its unshipped ones.
 func (q *Queries) VerifyFiled(ctx context.Context) ([]VerifyFiledRow, error) {
 	rows, err := q.db.Query(ctx, verifyFiled)
 	if err != nil {
@@ -177,8 +187,10 @@ func (q *Queries) VerifyFiled(ctx context.Context) ([]VerifyFiledRow, error) {
 			&i.AppID,
 			&i.SellerID,
 			&i.Currency,
-			&i.Filed,
-			&i.Booked,
+			&i.FiledShipped,
+			&i.FiledUnshipped,
+			&i.BookedShipped,
+			&i.BookedUnshipped,
 		); err != nil {
 			return nil, err
 		}

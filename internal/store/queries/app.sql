@@ -1,9 +1,6 @@
 -- name: GetApp :one
 SELECT * FROM app WHERE app_id = sqlc.arg(app_id);
 
--- name: ListApps :many
-SELECT * FROM app ORDER BY app_id;
-
 -- name: InsertApp :exec
 INSERT INTO app (id, app_id, name, disabled, settings, created_at)
 VALUES (sqlc.arg(id), sqlc.arg(app_id), sqlc.arg(name), sqlc.arg(disabled), sqlc.arg(settings), sqlc.arg(created_at));

@@ -1,9 +1,6 @@
 -- name: GetDelivery :one
 SELECT * FROM delivery WHERE id = sqlc.arg(id);
 
--- name: FindDelivery :one
-SELECT * FROM delivery WHERE request_no = sqlc.arg(request_no);
-
 -- name: ListOpenDeliveriesOfSeller :many
 SELECT * FROM delivery WHERE app_id = sqlc.arg(app_id) AND seller_id = sqlc.arg(seller_id) AND state IN ('PENDING', 'DEAD') ORDER BY id;
 
@@ -38,14 +35,18 @@ DELETE FROM task WHERE id = sqlc.arg(id);
 -- name: MoveTask :exec
 UPDATE task SET due_at = sqlc.arg(due_at) WHERE id = sqlc.arg(id);
 
+-- Steps from one queue to the next in the index, so that tasks that are not due cost nothing.
 -- name: ListDueQueues :many
-SELECT DISTINCT queue FROM task WHERE due_at <= sqlc.arg(now) ORDER BY queue;
+WITH RECURSIVE q(queue) AS (
+    SELECT MIN(t.queue) FROM task t
+    UNION ALL
+    SELECT (SELECT MIN(t.queue) FROM task t WHERE t.queue > q.queue) FROM q WHERE q.queue IS NOT NULL
+)
+SELECT CAST(q.queue AS text) AS queue FROM q
+WHERE q.queue IS NOT NULL AND EXISTS (SELECT 1 FROM task t WHERE t.queue = q.queue AND t.due_at <= sqlc.arg(now)) ORDER BY q.queue;
 
 -- name: ListDueTasks :many
 SELECT * FROM task WHERE queue = sqlc.arg(queue) AND due_at <= sqlc.arg(now) ORDER BY due_at, id LIMIT sqlc.arg(most);
-
--- name: FindTask :one
-SELECT * FROM task WHERE queue = sqlc.arg(queue) AND record_id = sqlc.arg(record_id);
 
 -- name: NextDue :one
 SELECT due_at FROM task WHERE due_at > sqlc.arg(after) ORDER BY due_at LIMIT 1;

@@ -26,9 +26,6 @@ SELECT * FROM trade_refused WHERE file_id = sqlc.arg(file_id) ORDER BY id;
 INSERT INTO trade_part (file_id, seller_id, currency, total_rows, accepted_rows, rejected_rows)
 VALUES (sqlc.arg(file_id), sqlc.arg(seller_id), sqlc.arg(currency), sqlc.arg(total_rows), sqlc.arg(accepted_rows), sqlc.arg(rejected_rows));
 
--- name: GetTradePart :one
-SELECT * FROM trade_part WHERE file_id = sqlc.arg(file_id) AND seller_id = sqlc.arg(seller_id) AND currency = sqlc.arg(currency);
-
 -- name: ListTradeParts :many
 SELECT * FROM trade_part WHERE file_id = sqlc.arg(file_id) ORDER BY seller_id, currency;
 
@@ -51,3 +48,6 @@ WHERE app = sqlc.arg(app) AND row_key = sqlc.arg(row_key)
 
 -- name: DeleteRowsOfFile :exec
 DELETE FROM trade_row WHERE file_id = sqlc.arg(file_id);
+
+-- name: AppHasRows :one
+SELECT EXISTS (SELECT 1 FROM trade_file f WHERE f.app_id = sqlc.arg(app_id) AND f.state IN ('SUCCESS', 'PARTIAL', 'PROCESSING'));

@@ -86,21 +86,29 @@ GROUP BY s.id, s.app_id, s.request_no HAVING COUNT(r.id) <> 1;
 -- name: VerifyRequestsTwice :many
 SELECT app_id, operation, request_no, COUNT(*) AS many FROM request GROUP BY app_id, operation, request_no HAVING COUNT(*) > 1;
 
+-- Returns are taken off an item's shipped sales first, then off its unshipped ones.
 -- name: VerifyFiled :many
-WITH filed AS (
-    SELECT f.app_id, r.seller_id, r.currency, SUM(r.amount) AS amount
+WITH item AS (
+    SELECT f.app_id, r.seller_id, r.currency, r.item_key,
+        SUM(CASE WHEN r.amount > 0 AND r.shipped = 1 THEN r.amount ELSE 0 END) AS shipped,
+        SUM(CASE WHEN r.amount > 0 AND r.shipped = 0 THEN r.amount ELSE 0 END) AS unshipped,
+        SUM(CASE WHEN r.amount < 0 THEN -r.amount ELSE 0 END) AS returned
     FROM trade_row r JOIN trade_file f ON f.id = r.file_id WHERE f.state IN ('SUCCESS', 'PARTIAL')
-    GROUP BY f.app_id, r.seller_id, r.currency
-), booked AS (
-    SELECT app_id, seller_id, currency, SUM(balance) AS amount FROM account
-    WHERE kind IN ('filed-shipped', 'filed-unshipped') GROUP BY app_id, seller_id, currency
+    GROUP BY f.app_id, r.seller_id, r.currency, r.item_key
 ), both_sides AS (
-    SELECT app_id, seller_id, currency, amount AS filed, 0 AS booked FROM filed
+    SELECT app_id, seller_id, currency,
+        CASE WHEN shipped >= returned THEN shipped - returned ELSE 0 END AS filed_shipped,
+        CASE WHEN shipped >= returned THEN unshipped ELSE unshipped + shipped - returned END AS filed_unshipped,
+        0 AS booked_shipped, 0 AS booked_unshipped FROM item
     UNION ALL
-    SELECT app_id, seller_id, currency, 0, amount FROM booked
+    SELECT app_id, seller_id, currency, 0, 0, CASE WHEN kind = 'filed-shipped' THEN balance ELSE 0 END,
+        CASE WHEN kind = 'filed-unshipped' THEN balance ELSE 0 END
+    FROM account WHERE kind IN ('filed-shipped', 'filed-unshipped')
 )
-SELECT app_id, seller_id, currency, CAST(SUM(filed) AS bigint) AS filed, CAST(SUM(booked) AS bigint) AS booked FROM both_sides
-GROUP BY app_id, seller_id, currency HAVING SUM(filed) <> SUM(booked);
+SELECT app_id, seller_id, currency, CAST(SUM(filed_shipped) AS bigint) AS filed_shipped, CAST(SUM(filed_unshipped) AS bigint) AS filed_unshipped,
+    CAST(SUM(booked_shipped) AS bigint) AS booked_shipped, CAST(SUM(booked_unshipped) AS bigint) AS booked_unshipped FROM both_sides
+GROUP BY app_id, seller_id, currency
+HAVING SUM(filed_shipped) <> SUM(booked_shipped) OR SUM(filed_unshipped) <> SUM(booked_unshipped);
 
 -- name: VerifyCounts :one
 SELECT (SELECT COUNT(*) FROM account) AS accounts, (SELECT COUNT(*) FROM posting) AS postings, (SELECT COUNT(*) FROM share) AS shares,

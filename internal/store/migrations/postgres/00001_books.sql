@@ -211,9 +211,9 @@ CREATE TABLE trade_row (
     line       bigint NOT NULL,
     row_offset bigint NOT NULL,
     row_length bigint NOT NULL,
-    PRIMARY KEY (app, row_key, file_id)
+    PRIMARY KEY (row_key, app, file_id)
 );
-CREATE INDEX trade_row_item ON trade_row (app, item_key);
+CREATE INDEX trade_row_item ON trade_row (item_key);
 CREATE INDEX trade_row_file ON trade_row (file_id);
 
 CREATE TABLE delivery (

@@ -1,0 +1,342 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+)
+
+func open(t *testing.T) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "books.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func putSeller(id string) func(v *View) error {
+	return func(v *View) error {
+		v.Sellers.Put(SellerKey{"demo", id}, pgdb.Seller{ID: v.NextID(), AppID: "demo", SellerID: id, Status: "ACTIVE"})
+		return nil
+	}
+}
+
+func keysOf(ids ...string) Keys {
+	var k Keys
+	for _, id := range ids {
+		k.Sellers = append(k.Sellers, SellerKey{"demo", id})
+	}
+	return k
+}
+
+func sellers(t *testing.T, db *DB) (ids []string) {
+	t.Helper()
+	if err := db.Read(t.Context(), func(q *pgdb.Queries) error {
+		rows, err := q.PageSellers(t.Context(), pgdb.PageSellersParams{Before: 1 << 62, Most: 1000})
+		for _, r := range rows {
+			ids = append([]string{r.SellerID}, ids...)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+// TestUnitsFailAlone: in one group, a refusing, a panicking and a poisoned unit leave nothing, and the others are committed.
+func TestUnitsFailAlone(t *testing.T) {
+	db := open(t)
+	refused := errors.New("refused")
+	for _, poison := range []bool{false, true} {
+		name := func(s string) string { return fmt.Sprintf("%s-%v", s, poison) }
+		units := []Unit{
+			{Keys: keysOf(name("a")), Judge: putSeller(name("a"))},
+			{Keys: keysOf(name("b")), Judge: func(v *View) error { return errors.Join(putSeller(name("b"))(v), refused) }},
+			{Keys: keysOf(name("c")), Judge: func(v *View) error { putSeller(name("c"))(v); panic("no") }},
+			{Keys: keysOf(name("d")), Judge: func(v *View) error { v.Sellers.Get(SellerKey{"demo", "not asked for"}); return nil }},
+			{Keys: keysOf(name("e")), Judge: putSeller(name("e"))},
+		}
+		if poison { // the database refuses it: the whole group's transaction fails
+			units[0].Judge = func(v *View) error {
+				v.Post(pgdb.Posting{ID: 1, FromID: 1, FromNo: 1, ToID: 1, ToNo: 1})
+				v.Post(pgdb.Posting{ID: 1, FromID: 1, FromNo: 1, ToID: 1, ToNo: 1})
+				return putSeller(name("a"))(v)
+			}
+		}
+		errs := db.DoAll(t.Context(), units)
+		if (errs[0] != nil) != poison || !errors.Is(errs[1], refused) || errs[2] == nil || errs[3] == nil || errs[4] != nil {
+			t.Errorf("poison %v: %v", poison, errs)
+		}
+		if poison && !errors.Is(errs[0], ErrDatabase) {
+			t.Errorf("poisoned: %v", errs[0])
+		}
+	}
+	if diff := cmp.Diff([]string{"a-false", "e-false", "e-true"}, sellers(t, db)); diff != "" {
+		t.Errorf("sellers:\n%s", diff)
+	}
+}
+
+// TestLaterUnitsSeeEarlierOnes: in a group, each unit sees what the ones before it left, and not what they dropped.
+func TestLaterUnitsSeeEarlierOnes(t *testing.T) {
+	db := open(t)
+	k := SellerKey{"demo", "S"}
+	var saw []string
+	look := func(then func(v *View, s pgdb.Seller) error) Unit {
+		return Unit{Keys: keysOf("S"), Judge: func(v *View) error {
+			s, _ := v.Sellers.Get(k)
+			saw = append(saw, s.Status)
+			return then(v, s)
+		}}
+	}
+	set := func(status string) func(*View, pgdb.Seller) error {
+		return func(v *View, s pgdb.Seller) error {
+			if s.ID == 0 {
+				s = pgdb.Seller{ID: v.NextID(), AppID: "demo", SellerID: "S"}
+			}
+			s.Status = status
+			v.Sellers.Put(k, s)
+			return nil
+		}
+	}
+	reset := func(v *View, s pgdb.Seller) error {
+		if err := set("DROPPED")(v, s); err != nil {
+			return err
+		}
+		v.Reset()
+		return nil
+	}
+	db.DoAll(t.Context(), []Unit{look(set("ONE")), look(reset), look(set("TWO")), look(set("THREE"))})
+	db.DoAll(t.Context(), []Unit{look(set("FOUR"))})
+	if diff := cmp.Diff([]string{"", "ONE", "ONE", "TWO", "THREE"}, saw); diff != "" {
+		t.Errorf("seen:\n%s", diff)
+	}
+}
+
+// TestAloneIsOneTransaction: plain queries of a unit that fails are gone as well.
+func TestAloneIsOneTransaction(t *testing.T) {
+	db := open(t)
+	boom := errors.New("boom")
+	insert := func(ctx context.Context, v *View, q *pgdb.Queries) error {
+		return q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: "a", Settings: "{}"})
+	}
+	if err := db.Do(t.Context(), Unit{Alone: func(ctx context.Context, v *View, q *pgdb.Queries) error {
+		return errors.Join(insert(ctx, v, q), boom)
+	}}); !errors.Is(err, boom) {
+		t.Fatal(err)
+	}
+	err := db.Read(t.Context(), func(q *pgdb.Queries) error { _, err := q.GetApp(t.Context(), "a"); return err })
+	if !NotFound(err) {
+		t.Errorf("the app of a failed unit: %v", err)
+	}
+	if err := db.Do(t.Context(), Unit{Alone: insert}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCancelledReadsBreakNothing: readers whose callers go away in the middle serve the next ones.
+func TestCancelledReadsBreakNothing(t *testing.T) {
+	db := open(t)
+	var all sync.WaitGroup
+	for i := range 400 {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*5*time.Microsecond)
+			defer cancel()
+			_ = db.Read(ctx, func(q *pgdb.Queries) error { _, err := q.VerifyCounts(ctx); return err })
+		})
+	}
+	all.Wait()
+	for range 2 * readersMost {
+		if err := db.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestClosed(t *testing.T) {
+	db, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "books.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Do(t.Context(), Unit{}); !errors.Is(err, ErrClosed) {
+		t.Errorf("a unit: %v", err)
+	}
+	if err := db.Ready(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("a read: %v", err)
+	}
+}
+
+// TestPlans: the queries that run once for every row of a trade file, and at every wake of the outbox, find their rows by
+// an index made for them.
+func TestPlans(t *testing.T) {
+	db := open(t)
+	text := func(file, name string) string {
+		b, err := os.ReadFile("queries/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, query, ok := strings.Cut(string(b), "-- name: "+name+" ")
+		if !ok {
+			t.Fatalf("%s has no query %s", file, name)
+		}
+		_, query, _ = strings.Cut(query, "\n")
+		query, _, _ = strings.Cut(query, ";")
+		return regexp.MustCompile(`sqlc\.arg\((\w+)\)`).ReplaceAllString(query, "1")
+	}
+	for _, c := range []struct{ file, name, want string }{
+		{"trade.sql", "FindBookedRow", "r USING PRIMARY KEY (row_key=? AND app=?)"},
+		{"trade.sql", "ListBookedRowsOfItem", "r USING INDEX trade_row_item (item_key=?)"},
+		{"trade.sql", "DeleteRowsOfFile", "trade_row USING INDEX trade_row_file (file_id=?)"},
+		{"outbox.sql", "ListDueQueues", "t EXISTS USING COVERING INDEX task_queue (queue=? AND due_at<?)"},
+		{"outbox.sql", "ListDueTasks", "task USING INDEX task_queue (queue=? AND due_at<?)"},
+		{"outbox.sql", "NextDue", "task USING COVERING INDEX task_due (due_at>?)"},
+		{"binding.sql", "FindBindingByLink", "binding USING INDEX binding_link (link_hash=?)"},
+	} {
+		rows, err := db.readPool.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+text(c.file, c.name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var plan []string
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				t.Fatal(err)
+			}
+			plan = append(plan, detail)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if all := strings.Join(plan, "\n"); !strings.Contains(all, c.want) || strings.Contains(all, "SCAN r") {
+			t.Errorf("%s: want %q in\n%s", c.name, c.want, all)
+		}
+	}
+}
+
+// TestMigrationsAgree: both engines have the same migrations, tables, columns and indexes under the same numbers.
+func TestMigrationsAgree(t *testing.T) {
+	shape := func(engine string) map[string][]string {
+		files, err := fs.Glob(migrations, "migrations/"+engine+"/*.sql")
+		if err != nil || len(files) == 0 {
+			t.Fatal("no migrations", err)
+		}
+		out := map[string][]string{}
+		for _, f := range files {
+			b, err := fs.ReadFile(migrations, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			up, _, _ := strings.Cut(string(b), "-- +goose Down")
+			for line := range strings.Lines(up) {
+				line, _, _ = strings.Cut(line, "--")
+				line = strings.Trim(strings.TrimSpace(line), ",")
+				line = strings.NewReplacer(" bigint", " integer", " bytea", " blob", ") STRICT, WITHOUT ROWID;", ");", ") STRICT;", ");").Replace(line)
+				if line != "" {
+					out[filepath.Base(f)] = append(out[filepath.Base(f)], strings.Join(strings.Fields(line), " "))
+				}
+			}
+		}
+		return out
+	}
+	if diff := cmp.Diff(shape("postgres"), shape("sqlite")); diff != "" {
+		t.Errorf("PostgreSQL (-) and SQLite (+):\n%s", diff)
+	}
+}
+
+// TestOverflowIsRefused: without STRICT, SQLite would turn a balance that overflows into a float.
+func TestOverflowIsRefused(t *testing.T) {
+	db := open(t)
+	err := db.Do(t.Context(), Unit{Alone: func(ctx context.Context, v *View, q *pgdb.Queries) error {
+		if err := q.InsertAccount(ctx, pgdb.InsertAccountParams{ID: 1, Balance: 1<<63 - 1}); err != nil {
+			return err
+		}
+		_, err := db.writer.ExecContext(ctx, "UPDATE account SET balance = balance + 1")
+		return err
+	}})
+	if err == nil {
+		t.Error("a balance has overflown")
+	}
+}
+
+func TestIDsAreNeverDrawnTwice(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "books.db")
+	seen := map[int64]bool{}
+	for range 3 {
+		db, err := Open(t.Context(), Config{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			var ids []int64
+			if err := db.Do(t.Context(), Unit{IDs: 50, Judge: func(v *View) error {
+				for range 50 {
+					ids = append(ids, v.NextID())
+				}
+				return nil
+			}}); err != nil {
+				t.Fatal(err)
+			}
+			for _, id := range ids {
+				if seen[id] {
+					t.Fatalf("id %d was drawn before", id)
+				}
+				seen[id] = true
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDay(t *testing.T) {
+	for _, c := range []struct {
+		zone, at string
+		want     int64
+	}{
+		{"", "1970-01-01T00:00:01Z", 0},
+		{"", "1970-01-01T15:59:59Z", 0},
+		{"", "1970-01-01T16:00:00Z", 1}, // midnight in +08:00
+		{"-05:00", "1970-01-01T04:59:59Z", -1},
+		{"Europe/Berlin", "2026-03-28T22:59:59Z", 20540},
+		{"Europe/Berlin", "2026-03-28T23:00:00Z", 20541},
+		{"Europe/Berlin", "2026-03-29T21:59:59Z", 20541}, // a day of 23 hours
+		{"Europe/Berlin", "2026-03-29T22:00:00Z", 20542},
+	} {
+		at, err := time.Parse(time.RFC3339, c.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (Settings{Zone: c.zone}).Day(at.UnixMilli()); got != c.want {
+			t.Errorf("%s in %q: day %d, want %d", c.at, c.zone, got, c.want)
+		}
+	}
+	for _, zone := range []string{"Local", "Mars/Olympus", "+8"} {
+		if _, err := SettingsOf(pgdb.App{Settings: `{"zone":"` + zone + `"}`}); err == nil {
+			t.Errorf("zone %q was taken", zone)
+		}
+	}
+}
