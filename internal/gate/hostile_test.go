@@ -256,3 +256,60 @@ func TestDisabledApp(t *testing.T) {
 		t.Errorf("disabled app: %s", resp.Code)
 	}
 }
+
+// TestAddressBehindProxy: what a client writes into X-Forwarded-For itself counts for nothing.
+func TestAddressBehindProxy(t *testing.T) {
+	g := &Gate{cfg: Config{BehindProxy: true}}
+	for _, c := range []struct {
+		lines []string
+		want  string
+	}{
+		{[]string{"203.0.113.9"}, "203.0.113.9"},
+		{[]string{"10.1.1.1, 203.0.113.9"}, "203.0.113.9"},
+		{[]string{"10.1.1.1", "203.0.113.9"}, "203.0.113.9"}, // proxies that add a line of their own
+		{[]string{"203.0.113.9", "2001:db8::1"}, "2001:db8::1"},
+		{[]string{"::ffff:203.0.113.9"}, "203.0.113.9"},
+		{[]string{"203.0.113.9", "1.2.3.4:5678"}, "invalid IP"},
+		{nil, "invalid IP"},
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.RemoteAddr = "192.0.2.1:1"
+		r.Header["X-Forwarded-For"] = c.lines
+		if got := g.Address(r).String(); got != c.want {
+			t.Errorf("%q: %s, want %s", c.lines, got, c.want)
+		}
+	}
+}
+
+// TestRecordedCalls: what is kept of calls has no link in it, and strangers cannot fill the disk.
+func TestRecordedCalls(t *testing.T) {
+	r := newRig(t, store.Settings{})
+	_, _, plain := r.post(infinia.OpAccountBinding.Path(), r.seal(`{"requestNo":"B-1","sellerId":"S1","sellerCertNo":"C","sellerName":"A","storeName":"A",`+
+		`"storeUrl":"https://s.example.com","entityType":"Corporate","country":"CHN","currency":"CNH"}`))
+	var reply infinia.AccountBindingReply
+	if err := json.Unmarshal([]byte(plain), &reply); err != nil || reply.RedirectURL == "" {
+		t.Fatal(plain, err)
+	}
+	token := reply.RedirectURL[strings.LastIndex(reply.RedirectURL, "/")+1:]
+	for range 200 {
+		r.post(infinia.OpAccountBalance.Path(), r.wrap("nobody", "AAAA", "AAAA"))
+	}
+	r.gate.recorder.close()
+	var calls []pgdb.Call
+	r.read(func(q *pgdb.Queries) (err error) {
+		calls, err = q.PageCalls(t.Context(), pgdb.PageCallsParams{Before: 1 << 62, Most: 1000})
+		return err
+	})
+	r.gate.recorder.stop = make(chan struct{}) // closed once more by the rig
+	if len(calls) < 2 || len(calls) > 100 {
+		t.Errorf("%d calls are recorded", len(calls))
+	}
+	for _, c := range calls {
+		if strings.Contains(c.Response, token) {
+			t.Error("a recorded call holds a link")
+		}
+		if c.Operation == string(infinia.OpAccountBinding) && (!strings.Contains(c.Response, "/b/...") || c.Request == "") {
+			t.Errorf("recorded: %+v", c)
+		}
+	}
+}

@@ -89,6 +89,9 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	}); err != nil {
 		return err
 	}
+	if f.State != fileProcessing { // another run has ended it
+		return im.DB.Do(ctx, store.Unit{Name: "trade file", Judge: func(v *store.View) error { v.DropTask(t.ID); return nil }})
+	}
 	set, err := store.SettingsOf(app)
 	if err != nil {
 		return err

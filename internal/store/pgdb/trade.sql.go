@@ -22,8 +22,10 @@ func (q *Queries) AppHasRows(ctx context.Context, appID string) (bool, error) {
 
 const deleteRowsOfFile = `-- name: DeleteRowsOfFile :exec
 DELETE FROM trade_row WHERE file_id = $1
+    AND EXISTS (SELECT 1 FROM trade_file f WHERE f.id = trade_row.file_id AND f.state IN ('PROCESSING', 'FAILED'))
 `
 
+// Of a file that was not booked.
 func (q *Queries) DeleteRowsOfFile(ctx context.Context, fileID int64) error {
 	_, err := q.db.Exec(ctx, deleteRowsOfFile, fileID)
 	return err

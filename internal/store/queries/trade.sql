@@ -46,8 +46,10 @@ UPDATE trade_row SET shipped = sqlc.arg(shipped), ship_hash = sqlc.arg(ship_hash
 WHERE app = sqlc.arg(app) AND row_key = sqlc.arg(row_key)
     AND file_id IN (SELECT f.id FROM trade_file f WHERE f.id = trade_row.file_id AND f.state IN ('SUCCESS', 'PARTIAL'));
 
+-- Of a file that was not booked.
 -- name: DeleteRowsOfFile :exec
-DELETE FROM trade_row WHERE file_id = sqlc.arg(file_id);
+DELETE FROM trade_row WHERE file_id = sqlc.arg(file_id)
+    AND EXISTS (SELECT 1 FROM trade_file f WHERE f.id = trade_row.file_id AND f.state IN ('PROCESSING', 'FAILED'));
 
 -- name: AppHasRows :one
 SELECT EXISTS (SELECT 1 FROM trade_file f WHERE f.app_id = sqlc.arg(app_id) AND f.state IN ('SUCCESS', 'PARTIAL', 'PROCESSING'));
