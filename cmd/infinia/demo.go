@@ -35,19 +35,19 @@ func (c demoCmd) Run(ctx context.Context, con console) error {
 		return err
 	}
 	defer os.RemoveAll(data)
-	d := &demo{ctx: ctx, out: con.out, began: time.Now()}
-	if err := d.start(data, c.KeyBits, con.err); err != nil {
-		return err
+	d := &demo{ctx: ctx, out: colors(con.out, os.Environ()), began: time.Now()}
+	if err = d.start(data, c.KeyBits, con.err); err == nil {
+		err = d.play()
 	}
-	err = d.play()
-	if err == nil && c.Keep {
-		d.say("The sandbox stays up; interrupt to stop it. Everything to reach it is in\n%s/sandbox.json", data)
+	switch {
+	case err != nil:
+	case c.Keep:
+		d.say("The sandbox stays up; interrupt to stop it. In another terminal:\ninfinia audit --data %s list", data)
 		<-ctx.Done()
+	default:
+		d.say("Next: infinia dev starts a sandbox that stays, and says how to call it.")
 	}
-	if cerr := d.stop(); err == nil {
-		err = cerr
-	}
-	return err
+	return errors.Join(err, d.stop())
 }
 
 type demo struct {
@@ -68,7 +68,7 @@ var (
 	fine     = lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Color("2"))
 )
 
-func (d *demo) print(text string) { lipgloss.Fprintln(d.out, text) }
+func (d *demo) print(text string) { fmt.Fprintln(d.out, text) }
 
 func (d *demo) head(format string, args ...any) {
 	d.step++
@@ -121,10 +121,15 @@ func (d *demo) start(data string, bits int, logTo io.Writer) (err error) {
 }
 
 func (d *demo) stop() error {
-	if err := d.hook.Shutdown(context.WithoutCancel(d.ctx)); err != nil {
-		return err
+	ctx := context.WithoutCancel(d.ctx)
+	var errs []error
+	if d.hook != nil {
+		errs = append(errs, d.hook.Shutdown(ctx))
 	}
-	return d.box.Close(context.WithoutCancel(d.ctx))
+	if d.box != nil {
+		errs = append(errs, d.box.Close(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 func act(what string) admin.Act { return admin.Act{Reference: "demo-" + what, Reason: "demonstration"} }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"syscall"
 
 	"github.com/openinfinia/infinia/internal/server"
 	"github.com/openinfinia/infinia/internal/store"
@@ -15,7 +17,7 @@ type devCmd struct {
 	Data     string `default:".infinia" help:"Folder of the sandbox: database, keys, files; sandbox.json tells clients where everything is."`
 	HTTP     string `name:"http" default:"127.0.0.1:8080" help:"Address of the API, the admin API and the pages; port 0 takes a free one."`
 	SFTP     string `name:"sftp" default:"127.0.0.1:2022" help:"Address of SFTP; port 0 takes a free one."`
-	Callback string `help:"Where webhooks of the demo app go, when the sandbox is made."`
+	Callback string `placeholder:"URL" help:"Where webhooks of the demo app go, when the sandbox is made."`
 	KeyBits  int    `default:"4096" help:"Bits of the keys that are made."`
 	Review   bool   `help:"Bindings of the demo app wait for an operator, when the sandbox is made, instead of being approved when the seller confirms."`
 	Verbose  bool   `short:"v" help:"Log everything."`
@@ -26,17 +28,24 @@ func (c devCmd) Run(ctx context.Context, con console) error {
 	if c.Verbose {
 		level = slog.LevelDebug
 	}
-	s, err := server.StartSandbox(ctx, server.SandboxConfig{
-		Config: server.Config{Data: c.Data, HTTP: c.HTTP, SFTP: c.SFTP, KeyBits: c.KeyBits,
-			Log: slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level}))},
-		Settings: store.Settings{AutoApprove: !c.Review, CallbackURL: c.Callback, UploadQuietSeconds: 1, SettleDelayMillis: 1000},
-	})
+	data, err := filepath.Abs(c.Data) // sandbox.json names files, for whoever stands in another folder
 	if err != nil {
 		return err
 	}
-	file, err := filepath.Abs(filepath.Join(c.Data, "sandbox.json"))
+	s, err := server.StartSandbox(ctx, server.SandboxConfig{
+		Config: server.Config{Data: data, HTTP: c.HTTP, SFTP: c.SFTP, KeyBits: c.KeyBits,
+			Log: slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level}))},
+		Settings: store.Settings{AutoApprove: !c.Review, CallbackURL: c.Callback, UploadQuietSeconds: 1, SettleDelayMillis: 1000},
+	})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return hinted{err, "another sandbox? --http and --sftp take other addresses, port 0 a free one"}
+	}
 	if err != nil {
 		return err
+	}
+	flag := ""
+	if c.Data != ".infinia" {
+		flag = " --data " + c.Data
 	}
 	fmt.Fprintf(con.out, `NOT SAFE FOR PRODUCTION USE: a sandbox, with generated keys and a clock that anyone with the token can move.
 
@@ -49,8 +58,10 @@ func (c devCmd) Run(ctx context.Context, con console) error {
 
 Try, in another terminal:
 
-  infinia call account-balance/query -d '{"currency":"CNH"}'
-`, s.File.API, s.File.Admin, s.File.Console, port(s.File.SFTP), s.File.SFTPPrivateKey, s.File.AppID, host(s.File.SFTP), s.File.AppID, file)
+  infinia call%s account-balance/query -d '{"currency":"CNH"}'
+  infinia audit%s list
+`, s.File.API, s.File.Admin, s.File.Console, port(s.File.SFTP), s.File.SFTPPrivateKey, s.File.AppID, host(s.File.SFTP), s.File.AppID,
+		filepath.Join(data, "sandbox.json"), flag, flag)
 	<-ctx.Done()
 	fmt.Fprintln(con.out, "stopping")
 	return s.Close(context.WithoutCancel(ctx))

@@ -3,34 +3,43 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
+	"time"
 
 	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/server"
 )
 
 // serveCmd runs the system in production until it is told to stop.
 type serveCmd struct {
-	Data        string            `required:"" help:"Folder of the database, the files and the SFTP host key."`
+	Data        string            `required:"" placeholder:"FOLDER" help:"Folder of the database, the files and the SFTP host key."`
 	HTTP        string            `name:"http" default:":8443" help:"Address to listen on."`
 	SFTP        string            `name:"sftp" default:":2022" help:"Address of SFTP."`
-	PublicURL   string            `name:"public-url" required:"" help:"Where sellers' browsers reach this server, with https."`
-	Operators   string            `required:"" type:"existingfile" help:"File with a line for each operator: name, white space, token of at least 16 characters. Only its owner may read it."`
-	TLSCert     string            `name:"tls-cert" help:"Certificate chain, PEM. Without it a proxy in front must end TLS."`
-	TLSKey      string            `name:"tls-key" help:"Its key, PEM."`
+	PublicURL   string            `name:"public-url" required:"" placeholder:"URL" help:"Where sellers' browsers reach this server, with https."`
+	Operators   string            `required:"" type:"existingfile" placeholder:"FILE" help:"File with a line for each operator: name, white space, token of at least 16 characters. Only its owner may read it."`
+	TLSCert     string            `name:"tls-cert" placeholder:"FILE" help:"Certificate chain, PEM. Without it a proxy in front must end TLS."`
+	TLSKey      string            `name:"tls-key" placeholder:"FILE" help:"Its key, PEM."`
 	BehindProxy bool              `help:"The caller's address is the last one in X-Forwarded-For."`
-	WebhookNets []string          `name:"webhook-net" help:"Private range, such as 10.1.0.0/16, where webhooks may go nevertheless. May be repeated."`
-	Paths       map[string]string `name:"path" help:"Another path for an operation, such as account-balance/query=/v1/balance. May be repeated."`
+	WebhookNets []string          `name:"webhook-net" placeholder:"RANGE" help:"Private range, such as 10.1.0.0/16, where webhooks may go nevertheless. May be repeated."`
+	Paths       map[string]string `name:"path" placeholder:"NAME=PATH" help:"Another path for an operation, such as account-balance/query=/v1/balance. May be repeated."`
+	UploadName  string            `name:"upload-name" placeholder:"REGEXP" help:"Names of uploaded files, the first group being the requestNo; default <requestNo>.csv."`
+	ErrorLink   time.Duration     `name:"error-link" default:"24h" help:"How long a link to an error file opens it."`
+	RequestData int               `name:"request-data" default:"65536" help:"Most characters of requestData."`
+	CallRate    float64           `name:"call-rate" default:"200" help:"Most calls a second from one address."`
 }
 
 func (c serveCmd) Run(ctx context.Context, con console) error {
 	cfg := server.Config{Data: c.Data, HTTP: c.HTTP, SFTP: c.SFTP, PublicURL: c.PublicURL, TLSCert: c.TLSCert, TLSKey: c.TLSKey,
-		BehindProxy: c.BehindProxy, Paths: map[infinia.Operation]string{}, Log: slog.New(slog.NewJSONHandler(con.err, nil))}
+		BehindProxy: c.BehindProxy, Paths: map[infinia.Operation]string{}, ErrorLinkValid: c.ErrorLink, RequestDataMost: c.RequestData,
+		CallsPerSecond: c.CallRate, Log: slog.New(slog.NewJSONHandler(con.err, nil))}
 	if c.TLSCert == "" && !c.BehindProxy {
 		return fmt.Errorf("TLS is required: give --tls-cert and --tls-key, or --behind-proxy when a proxy in front ends it")
 	}
@@ -42,9 +51,20 @@ func (c serveCmd) Run(ctx context.Context, con console) error {
 		cfg.WebhookNets = append(cfg.WebhookNets, p)
 	}
 	for name, path := range c.Paths {
+		if !op.Known(name) || !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "{} ") {
+			return fmt.Errorf("--path %s=%s: want an operation and a path that begins with /", name, path)
+		}
 		cfg.Paths[infinia.Operation(name)] = path
 	}
 	var err error
+	if c.UploadName != "" {
+		if cfg.UploadName, err = regexp.Compile(c.UploadName); err != nil {
+			return fmt.Errorf("--upload-name: %w", err)
+		}
+		if cfg.UploadName.NumSubexp() == 0 {
+			return errors.New("--upload-name: want a group for the requestNo, such as ^trades_(.+)\\.csv$")
+		}
+	}
 	if cfg.AdminTokens, err = readOperators(c.Operators); err != nil {
 		return err
 	}

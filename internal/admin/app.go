@@ -200,7 +200,7 @@ func (n *NewSettings) Resolve(ctx huma.Context, at *huma.PathBuffer) []error {
 // settings holds every setting against what the rest of the system can work with.
 func (f *faults) settings(set store.Settings, production bool) {
 	for i, name := range set.Operations {
-		if !slices.ContainsFunc(op.All, func(o op.Operation) bool { return string(o.Name) == name }) {
+		if !op.Known(name) {
 			f.add(fmt.Sprintf("settings.operations[%d]", i), "is no operation")
 		}
 	}

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -44,7 +43,7 @@ type Fault struct {
 // Resolve checks what the schema cannot.
 func (f *Fault) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
 	bad := &faults{at: at.String()}
-	if f.Operation != "" && !slices.ContainsFunc(op.All, func(o op.Operation) bool { return string(o.Name) == f.Operation }) {
+	if f.Operation != "" && !op.Known(f.Operation) {
 		bad.add("operation", "is not an operation")
 	}
 	if f.Code != "" && (!infinia.Code(f.Code).Known() || infinia.Code(f.Code) == infinia.Success) {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/openinfinia/infinia"
@@ -71,6 +72,11 @@ var All = []Operation{
 	query(infinia.OpAvailableRevenue, "1.0.0", "tells what a seller may still receive", availableRevenue),
 	changing[infinia.RevenueSharingRequest, infinia.RevenueSharingReply](infinia.OpRevenueSharing, "1.0.1", "shares revenue with a seller", revenueSharing{}),
 	query(infinia.OpRevenueSharingQuery, "1.0.1", "tells how a share stands", revenueSharingQuery),
+}
+
+// Known says whether the table has an operation of this name.
+func Known(name string) bool {
+	return slices.ContainsFunc(All, func(o Operation) bool { return string(o.Name) == name })
 }
 
 // Run carries the operation out for an authenticated app. A failure that the caller may see is an *infinia.Error; any

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 
@@ -20,7 +21,7 @@ func tradeDetailsQuery(ctx context.Context, e *Engine, q *pgdb.Queries, appID st
 	}
 	rep = infinia.TradeDetailsQueryReply{Status: trade.Status(f.State), RequestNo: f.RequestNo, SellerID: f.SellerID,
 		Currency: f.Currency, Attempt: strconv.FormatInt(f.Attempt, 10), FailReason: f.FailReason}
-	rep.SellerID, rep.Currency = or(r.SellerID, f.SellerID), or(r.Currency, f.Currency)
+	rep.SellerID, rep.Currency = cmp.Or(r.SellerID, f.SellerID), cmp.Or(r.Currency, f.Currency)
 	if rep.Status == infinia.FileProcessing {
 		return rep, nil
 	}
@@ -42,11 +43,4 @@ func tradeDetailsQuery(ctx context.Context, e *Engine, q *pgdb.Queries, appID st
 		rep.ErrorFileURL = e.ErrorLink(f)
 	}
 	return rep, nil
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

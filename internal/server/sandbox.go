@@ -74,6 +74,9 @@ func StartSandbox(ctx context.Context, cfg SandboxConfig) (_ *Sandbox, err error
 	if cfg.KeyBits == 0 {
 		cfg.KeyBits = 4096
 	}
+	if cfg.Data, err = filepath.Abs(cfg.Data); err != nil { // a client of sandbox.json may run anywhere
+		return nil, err
+	}
 	keysDir := filepath.Join(cfg.Data, "keys")
 	if err := os.MkdirAll(keysDir, 0o700); err != nil {
 		return nil, err
@@ -226,11 +229,11 @@ func isStatus(err error, status int) bool {
 
 // Upload writes a file by SFTP under a temporary name and renames it, which makes it complete at once.
 func (s *Sandbox) Upload(ctx context.Context, name string, content []byte) error {
-	client, err := s.DialSFTP(ctx)
+	client, hangUp, err := s.DialSFTP(ctx)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer hangUp()
 	part := "/upload/" + name + ".part"
 	f, err := client.Create(part)
 	if err != nil {
@@ -248,18 +251,20 @@ func (s *Sandbox) Upload(ctx context.Context, name string, content []byte) error
 	return nil
 }
 
-// DialSFTP logs in as the app.
-func (s *Sandbox) DialSFTP(context.Context) (*sftp.Client, error) {
+// DialSFTP logs in as the app; hangUp ends the connection.
+func (s *Sandbox) DialSFTP(context.Context) (client *sftp.Client, hangUp func(), err error) {
 	conn, err := ssh.Dial("tcp", s.File.SFTP, &ssh.ClientConfig{User: s.File.AppID, Auth: []ssh.AuthMethod{ssh.PublicKeys(s.sftpKey)},
 		HostKeyCallback: ssh.FixedHostKey(s.HostKey)})
 	if err != nil {
-		return nil, fmt.Errorf("SFTP: %w", err)
+		return nil, nil, fmt.Errorf("SFTP: %w", err)
 	}
-	client, err := sftp.NewClient(conn)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("SFTP: %w", err), conn.Close())
+	if client, err = sftp.NewClient(conn); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("SFTP: %w", err), conn.Close())
 	}
-	return client, nil
+	return client, func() {
+		client.Close()
+		conn.Close() // the client leaves it open
+	}, nil
 }
 
 var pageField = regexp.MustCompile(`name="page" value="([^"]+)"`)

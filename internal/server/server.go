@@ -93,6 +93,12 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 			err = errors.Join(err, s.Close(ctx))
 		}
 	}()
+	var pair tls.Certificate
+	if cfg.TLSCert != "" {
+		if pair, err = tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
+			return nil, fmt.Errorf("TLS: %w", err)
+		}
+	}
 	for _, dir := range []string{cfg.Data, filepath.Join(cfg.Data, "files"), filepath.Join(cfg.Data, "errors")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -112,10 +118,6 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		MaxHeaderBytes: 32 << 10, ConnState: s.unused.track, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug)}
 	scheme := "http"
 	if cfg.TLSCert != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("TLS: %w", err), listener.Close())
-		}
 		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
 		scheme = "https"
 	}

@@ -58,7 +58,7 @@ func (v *View) load(ctx context.Context, q *pgdb.Queries, keys Keys) error {
 		}
 	}
 	for _, k := range keys.Accounts {
-		if err := v.Accounts.ask(k, func() (pgdb.Account, error) { return q.GetAccount(ctx, pgdb.GetAccountParams(k)) }); err != nil {
+		if err := v.loadAccounts(ctx, q, k); err != nil {
 			return err
 		}
 	}
@@ -77,6 +77,23 @@ func (v *View) load(ctx context.Context, q *pgdb.Queries, keys Keys) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// loadAccounts loads every account of k's owner in k's currency at once: units want several of them.
+func (v *View) loadAccounts(ctx context.Context, q *pgdb.Queries, k AccountKey) error {
+	owner := AccountKey{AppID: k.AppID, SellerID: k.SellerID, Currency: k.Currency}
+	if !v.books[owner] {
+		rows, err := q.ListAccountsOf(ctx, pgdb.ListAccountsOfParams{AppID: k.AppID, SellerID: k.SellerID, Currency: k.Currency})
+		if err != nil {
+			return err
+		}
+		v.books[owner] = true
+		for _, r := range rows {
+			v.Accounts.found(AccountKey{r.AppID, r.Kind, r.SellerID, r.Currency}, r)
+		}
+	}
+	v.Accounts.missing(k)
 	return nil
 }
 

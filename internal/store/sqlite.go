@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -28,6 +30,14 @@ func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
 	dsn := func(pragmas ...string) string {
 		q := url.Values{"_pragma": append(pragmas, "busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)")}
 		return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+	}
+	// The keys are in it. SQLite gives the files beside it the same mode.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(file.Chmod(0o600), file.Close()); err != nil {
+		return err
 	}
 	if db.pool, err = sql.Open("sqlite", dsn("cache_size(-65536)")); err != nil {
 		return err
@@ -225,3 +235,25 @@ func (r *sqliteRows) Close() {
 	}
 }
 func (r *sqliteRows) Err() error { return fault(errors.Join(r.rows.Err(), r.err)) }
+
+// Copy takes a snapshot of a database, to which a server may be writing, into a new file. It changes nothing at from.
+func Copy(ctx context.Context, from, to string) (err error) {
+	path, err := filepath.Abs(from)
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: "mode=ro"}).String())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var tables int
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name IN ('goose_db_version', 'account', 'posting')`).Scan(&tables); err != nil {
+		return err
+	}
+	if tables != 3 {
+		return errors.New("this database holds no books of infinia")
+	}
+	_, err = db.ExecContext(ctx, `VACUUM INTO ?`, to)
+	return err
+}

@@ -47,6 +47,7 @@ type View struct {
 
 	bindings map[SellerKey][]int64
 	events   map[SellerKey][]int64
+	books    map[AccountKey]bool // whose accounts are loaded; Kind is empty
 
 	postings []pgdb.Posting
 	newTasks []pgdb.Task
@@ -71,6 +72,7 @@ func newView() *View {
 		Audits:     newTable[string, pgdb.Audit]("audit"),
 		bindings:   map[SellerKey][]int64{},
 		events:     map[SellerKey][]int64{},
+		books:      map[AccountKey]bool{},
 	}
 }
 
@@ -237,7 +239,7 @@ func (t *Table[K, R]) ask(k K, load func() (R, error)) error {
 	}
 	r, err := load()
 	if NotFound(err) {
-		t.asked[k] = false
+		t.missing(k)
 		return nil
 	}
 	if err != nil {
@@ -251,6 +253,13 @@ func (t *Table[K, R]) found(k K, r R) {
 	if _, ok := t.asked[k]; !ok {
 		t.asked[k] = true
 		t.rows[k] = r
+	}
+}
+
+// missing notes that a row was asked for, unless it was found.
+func (t *Table[K, R]) missing(k K) {
+	if _, ok := t.asked[k]; !ok {
+		t.asked[k] = false
 	}
 }
 

@@ -292,6 +292,48 @@ func (q *Queries) InsertShare(ctx context.Context, arg InsertShareParams) error 
 	return err
 }
 
+const listAccountsOf = `-- name: ListAccountsOf :many
+SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, day, day_amount FROM account WHERE app_id = $1 AND seller_id = $2 AND currency = $3
+`
+
+type ListAccountsOfParams struct {
+	AppID    string
+	SellerID string
+	Currency string
+}
+
+func (q *Queries) ListAccountsOf(ctx context.Context, arg ListAccountsOfParams) ([]Account, error) {
+	rows, err := q.db.Query(ctx, listAccountsOf, arg.AppID, arg.SellerID, arg.Currency)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Account
+	for rows.Next() {
+		var i Account
+		if err := rows.Scan(
+			&i.ID,
+			&i.AppID,
+			&i.Kind,
+			&i.SellerID,
+			&i.Currency,
+			&i.Balance,
+			&i.Held,
+			&i.LastNo,
+			&i.LastAt,
+			&i.Day,
+			&i.DayAmount,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const pageAccounts = `-- name: PageAccounts :many
 SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, day, day_amount FROM account WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR kind = $3) AND (CAST($4 AS text) = '' OR seller_id = $4) AND (CAST($5 AS text) = '' OR currency = $5) ORDER BY id DESC LIMIT $6
 `

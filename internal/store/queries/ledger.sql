@@ -1,6 +1,9 @@
 -- name: GetAccount :one
 SELECT * FROM account WHERE app_id = sqlc.arg(app_id) AND kind = sqlc.arg(kind) AND seller_id = sqlc.arg(seller_id) AND currency = sqlc.arg(currency);
 
+-- name: ListAccountsOf :many
+SELECT * FROM account WHERE app_id = sqlc.arg(app_id) AND seller_id = sqlc.arg(seller_id) AND currency = sqlc.arg(currency);
+
 -- name: GetAccountByID :one
 SELECT * FROM account WHERE id = sqlc.arg(id);
 

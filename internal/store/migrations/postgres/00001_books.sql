@@ -103,7 +103,7 @@ CREATE TABLE account (
     last_at    bigint NOT NULL,
     day        bigint NOT NULL,
     day_amount bigint NOT NULL,
-    UNIQUE (app_id, kind, seller_id, currency)
+    UNIQUE (app_id, seller_id, currency, kind)
 );
 
 -- One row moves amount from one account to another and says what each held afterwards.

@@ -103,7 +103,7 @@ CREATE TABLE account (
     last_at    integer NOT NULL,
     day        integer NOT NULL,
     day_amount integer NOT NULL,
-    UNIQUE (app_id, kind, seller_id, currency)
+    UNIQUE (app_id, seller_id, currency, kind)
 ) STRICT;
 
 -- One row moves amount from one account to another and says what each held afterwards.

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/openinfinia/infinia/internal/admin"
+)
+
+type fileCmd struct {
+	List   fileList   `cmd:"" help:"List trade files, newest first."`
+	Show   fileShow   `cmd:"" help:"Show a trade file with its rows by seller and currency."`
+	Errors fileErrors `cmd:"" help:"Print the error file as CSV, in the encoding of the upload."`
+}
+
+type fileList struct {
+	App       string `env:"-" placeholder:"APP" help:"Only this app's."`
+	RequestNo string `env:"-" placeholder:"NUMBER" help:"Only the attempts under this requestNo."`
+	Status    string `env:"-" placeholder:"STATUS" help:"Only those that are PROCESSING, SUCCESS, PARTIAL or FAILED."`
+	paging
+	operator
+}
+
+func (c fileList) Run(ctx context.Context, con console) error {
+	return list(con, c.operator, func(api *admin.Client) (admin.List[admin.File], error) {
+		return api.Files(ctx, admin.FilesFilter{Page: c.page(), AppID: c.App, RequestNo: c.RequestNo, Status: c.Status})
+	}, "id appId requestNo attempt status totalRows acceptedRows rejectedRows receivedAt failReason", func(f admin.File) []any {
+		return []any{f.ID, f.AppID, f.RequestNo, f.Attempt, f.Status, f.TotalRows, f.AcceptedRows, f.RejectedRows, f.ReceivedAt, f.FailReason}
+	})
+}
+
+type fileShow struct {
+	ID admin.ID `arg:"" help:"The file."`
+	operator
+}
+
+func (c fileShow) Run(ctx context.Context, con console) error {
+	return show(con, c.operator, func(api *admin.Client) (admin.FileDetail, error) { return api.File(ctx, c.ID) })
+}
+
+type fileErrors struct {
+	ID admin.ID `arg:"" help:"The file."`
+	operator
+}
+
+func (c fileErrors) Run(ctx context.Context, con console) error {
+	if c.JSON {
+		return errors.New("an error file is CSV: --json is not for it")
+	}
+	f, err := asked(c.operator, func(api *admin.Client) (io.ReadCloser, error) { return api.FileErrors(ctx, c.ID) })
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(con.out, f)
+	return err
+}

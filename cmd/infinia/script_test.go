@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pkg/sftp"
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/openinfinia/infinia/internal/server"
+)
+
+var update = flag.Bool("update", false, "write what the commands print into the scripts")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"infinia": main})
+}
+
+// TestScripts runs the program as a shell would. Each script has a folder of its own, with a place for a sandbox in box.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata/script",
+		UpdateScripts:      *update,
+		RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			keys, err := filepath.Abs("../../envelope/testdata/keys")
+			if err != nil {
+				return err
+			}
+			env.Setenv("KEYS", keys)
+			env.Setenv("INFINIA_DATA", filepath.Join(env.WorkDir, "box"))
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each command waits a second at its end
+			return giveKey(keys, filepath.Join(env.WorkDir, "box", "keys"))
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"ready":   ready,
+			"until":   until,
+			"capture": capture,
+			"confirm": confirm,
+			"sql":     execSQL,
+			"upload":  upload,
+		},
+	})
+}
+
+// giveKey puts an app's key where the sandbox would otherwise make one, which takes long.
+func giveKey(from, to string) error {
+	key, err := os.ReadFile(filepath.Join(from, "test-client-2048.pem"))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, "client_private.pem"), key, 0o600)
+}
+
+// ready waits until the sandbox in box runs.
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	poll(ts, func() bool {
+		_, err := os.Stat(ts.MkAbs("box/sandbox.json"))
+		return !errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+// until repeats a command until its output matches a pattern.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	want := regexp.MustCompile(args[0])
+	poll(ts, func() bool {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		return want.MatchString(ts.ReadFile("stdout"))
+	})
+}
+
+func poll(ts *testscript.TestScript, done func() bool) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("waited in vain")
+		}
+	}
+}
+
+// capture sets a variable to what a pattern's group matches in a file.
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	match := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile(args[2]))
+	if match == nil {
+		ts.Fatalf("%s does not match %s", args[2], args[1])
+	}
+	ts.Setenv(args[0], match[1])
+}
+
+var redirectURL = regexp.MustCompile(`"redirectUrl": "([^"]+)"`)
+
+// confirm acts as the seller whose link the last call printed.
+func confirm(ts *testscript.TestScript, neg bool, args []string) {
+	link := redirectURL.FindStringSubmatch(ts.ReadFile("stdout"))
+	if link == nil {
+		ts.Fatalf("the last call printed no link")
+	}
+	ts.Check(new(server.Sandbox).AnswerBinding(context.Background(), link[1], "confirm"))
+}
+
+// execSQL changes a database behind the program's back.
+func execSQL(ts *testscript.TestScript, neg bool, args []string) {
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	_, err = db.Exec(args[1])
+	ts.Check(err)
+}
+
+// upload puts a file by SFTP and renames it to its final name.
+func upload(ts *testscript.TestScript, neg bool, args []string) {
+	f, err := readSandbox(ts.MkAbs("box"))
+	ts.Check(err)
+	text, err := os.ReadFile(f.SFTPPrivateKey)
+	ts.Check(err)
+	key, err := ssh.ParsePrivateKey(text)
+	ts.Check(err)
+	conn, err := ssh.Dial("tcp", f.SFTP, &ssh.ClientConfig{User: f.AppID, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)},
+		HostKeyCallback: ssh.InsecureIgnoreHostKey()}) //nolint:gosec // the server of the script
+	ts.Check(err)
+	defer conn.Close()
+	client, err := sftp.NewClient(conn)
+	ts.Check(err)
+	defer client.Close()
+	remote := "/upload/" + args[0]
+	to, err := client.Create(remote + ".part")
+	ts.Check(err)
+	_, err = to.ReadFrom(strings.NewReader(ts.ReadFile(args[0])))
+	ts.Check(err)
+	ts.Check(to.Close())
+	ts.Check(client.PosixRename(remote+".part", remote))
+}

@@ -1,0 +1,187 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/envelope"
+	"github.com/openinfinia/infinia/internal/admin"
+	"github.com/openinfinia/infinia/internal/store"
+)
+
+var seed = flag.Uint64("seed", 0, "of the moments at which the server is killed; 0: others each time")
+
+// serveVariable makes this program the server that is to be killed; it names the data folder.
+const serveVariable = "INFINIA_TEST_SERVE"
+
+func TestMain(m *testing.M) {
+	if data := os.Getenv(serveVariable); data != "" {
+		serveUntilKilled(data)
+	}
+	m.Run()
+}
+
+// serveUntilKilled serves until its parent kills it, or is gone itself.
+func serveUntilKilled(data string) {
+	if _, err := StartSandbox(context.Background(), SandboxConfig{
+		Config: Config{Data: data, HTTP: "127.0.0.1:0", SFTP: "127.0.0.1:0", CallsPerSecond: 1e6}}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println("ready")
+	io.Copy(io.Discard, os.Stdin) //nolint:errcheck // it ends with the parent
+	os.Exit(1)
+}
+
+// startElsewhere starts a server over data in a process of its own. The rig has no more of it than the wire.
+func startElsewhere(t testing.TB, data string) (r *rig, kill func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), serveVariable+"="+data)
+	cmd.Stderr = t.Output()
+	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = sync.OnceFunc(func() {
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		cmd.Wait() //nolint:errcheck // it was killed
+	})
+	t.Cleanup(kill)
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("the server did not start: %q, %v", line, err)
+	}
+	r = &rig{Sandbox: new(Sandbox), t: t, dir: data}
+	if err := json.Unmarshal(must(os.ReadFile(filepath.Join(data, "sandbox.json")))(t), &r.File); err != nil {
+		t.Fatal(err)
+	}
+	r.ClientKey = must(envelope.ParsePrivateKey(must(os.ReadFile(r.File.ClientPrivateKey))(t)))(t)
+	r.PlatformKey = must(envelope.ParsePublicKey(must(os.ReadFile(r.File.PlatformPublicKey))(t)))(t)
+	r.Admin = admin.NewClient(r.File.Admin, r.File.AdminToken, nil)
+	r.Client = must(infinia.NewClient(r.File.AppID, r.ClientKey, []*rsa.PublicKey{r.PlatformKey}, infinia.WithBaseURL(r.File.API), infinia.WithRetries(0)))(t)
+	return r, kill
+}
+
+// load is what several callers at once have asked for.
+type load struct {
+	mu           sync.Mutex
+	acknowledged []string
+	open         []string // whose answer did not come
+}
+
+// killDuring has callers share one unit each, again and again, and kills the server after some answers and a while more.
+func killDuring(t *testing.T, data string, round, answers int, while time.Duration) *load {
+	t.Helper()
+	r, kill := startElsewhere(t, data)
+	l := &load{}
+	enough := make(chan struct{})
+	var callers sync.WaitGroup
+	for caller := range 8 {
+		callers.Go(func() {
+			for n := 0; ; n++ {
+				no := fmt.Sprintf("RSR-%d-%d-%d", round, caller, n)
+				_, err := r.Client.RevenueSharing(t.Context(), infinia.RevenueSharingRequest{RequestNo: no, SellerID: seller, Currency: currency, Amount: "1.00"})
+				l.mu.Lock()
+				if err == nil {
+					if l.acknowledged = append(l.acknowledged, no); len(l.acknowledged) == answers {
+						close(enough)
+					}
+				} else {
+					l.open = append(l.open, no)
+				}
+				l.mu.Unlock()
+				if err != nil {
+					if !errors.Is(err, infinia.ErrOutcomeUnknown) {
+						t.Errorf("%s: %v, which does not say that the outcome is unknown", no, err)
+					}
+					return
+				}
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { callers.Wait(); close(ended) }()
+	select {
+	case <-enough:
+		<-time.After(while)
+	case <-ended:
+		t.Error("the calls failed before the server was killed")
+	}
+	kill()
+	<-ended
+	return l
+}
+
+func TestKilledDuringShares(t *testing.T) {
+	t.Parallel()
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("repeat with -seed %d", *seed)
+	random := rand.New(rand.NewPCG(*seed, 0))
+	data := t.TempDir()
+	set := store.Settings{SettleDelayMillis: 200}
+	r := startConfig(t, testConfig(t, data, set))
+	r.fund("1000000.00", "1000000.00")
+	r.stop()
+	shared := 0
+	for round := range 3 {
+		l := killDuring(t, data, round, 20+random.IntN(50), time.Duration(random.IntN(5000))*time.Microsecond)
+		r := startConfig(t, testConfig(t, data, set))
+		states, found := map[string]string{}, map[string]int{}
+		for _, s := range r.shares() {
+			states[s.RequestNo] = s.State
+			found[s.State]++
+		}
+		arrived := 0
+		for _, no := range l.open {
+			if _, ok := states[no]; ok {
+				arrived++
+			}
+			if status, refusal := r.share(no, "1.00"); refusal != "" {
+				t.Errorf("%s, unanswered and asked again: %q %q", no, status, refusal)
+			}
+		}
+		for _, no := range l.acknowledged {
+			if states[no] == "" {
+				t.Errorf("%s was acknowledged and is lost", no)
+			}
+		}
+		t.Logf("round %d: %d acknowledged, %d unanswered of which %d were kept; states of all after the start: %v",
+			round, len(l.acknowledged), len(l.open), arrived, found)
+		r.allEnded()
+		for _, no := range l.acknowledged {
+			if status, refusal := r.share(no, "1.00"); status != infinia.ShareSuccess {
+				t.Errorf("%s, acknowledged and asked again: %q %q", no, status, refusal)
+			}
+		}
+		shared += len(l.acknowledged) + len(l.open)
+		equal(t, "number of shares", len(r.shares()), shared)
+		equal(t, "balance", r.balance(), fmt.Sprintf("%d.00 0.00", 1000000-shared))
+		equal(t, "available", r.available(), fmt.Sprintf("%d.00 1000000.00 %d.00 0.00 0.00", 1000000-shared, shared))
+		r.verify()
+		r.stop()
+	}
+}
