@@ -41,7 +41,7 @@ race: ## the tests under the race detector
 generate: ## write what is generated: queries and pages
 	$(TOOL) sqlc -f internal/store/sqlc.yaml generate
 	$(TOOL) templ generate -path internal/console
-	$(GO) test . ./internal/... -run 'Stories|Reference' -update
+	$(GO) test ./internal/gate ./internal/op ./internal/trade -run 'Stories|Reference' -update
 
 .PHONY: generated
 generated: generate ## fail when generated files are not committed
