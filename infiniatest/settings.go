@@ -45,7 +45,7 @@ func (set Settings) stored() store.Settings {
 		SignResponses:     set.SignResponses,
 		BlocksPerSecond:   unlimited,
 	}
-	if set.CapBasisPoints > 0 {
+	if set.CapBasisPoints != 0 {
 		stored.CapBasisPoints = &set.CapBasisPoints
 	}
 	return stored
