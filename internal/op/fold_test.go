@@ -15,12 +15,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
-// TestGroupIsGroupsOfOne holds the same random requests in folded groups against one commit each: the answers and every
-// row that is left must be the same.
+// TestGroupIsGroupsOfOne holds the same random requests, settlements and freezes in folded groups against one commit each:
+// the answers and every row that is left must be the same.
 func TestGroupIsGroupsOfOne(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue { // two databases a check: fewer than usual, unless asked for
 		if err := f.Value.Set("20"); err != nil {
@@ -36,9 +37,14 @@ func TestGroupIsGroupsOfOne(t *testing.T) {
 				seller, currency := rapid.SampledFrom(sellers).Draw(rt, "seller"), rapid.SampledFrom(currencies).Draw(rt, "currency")
 				number := fmt.Sprintf("R-%d", rapid.IntRange(1, 30).Draw(rt, "requestNo"))
 				members := shareOf(number, seller, currency, fmt.Sprint(rapid.IntRange(1, 40).Draw(rt, "amount")))
-				if rapid.IntRange(0, 5).Draw(rt, "kind") == 0 {
+				switch rapid.IntRange(0, 9).Draw(rt, "kind") {
+				case 0, 1:
 					members = bindingOf(number, seller, currency)
 					members["sellerCertNo"] = rapid.SampledFrom([]string{"CERT-" + seller, "OTHER"}).Draw(rt, "cert")
+				case 2:
+					members = map[string]string{freeze: seller, "to": rapid.SampledFrom([]string{"ACTIVE", "FROZEN"}).Draw(rt, "status")}
+				case 3, 4, 5:
+					members = map[string]string{settleNext: ""}
 				}
 				content := Content{}
 				for k, v := range members {
@@ -48,18 +54,23 @@ func TestGroupIsGroupsOfOne(t *testing.T) {
 			}
 			steps = append(steps, group)
 		}
-		settleAfter := rapid.IntRange(0, 3).Draw(rt, "settle after group")
 		dir := t.TempDir()
-		folded := play(t, filepath.Join(dir, "folded.db"), steps, settleAfter, true)
-		single := play(t, filepath.Join(dir, "single.db"), steps, settleAfter, false)
+		folded := play(t, filepath.Join(dir, "folded.db"), steps, true)
+		single := play(t, filepath.Join(dir, "single.db"), steps, false)
 		if diff := cmp.Diff(single, folded); diff != "" {
 			rt.Fatalf("groups of one against folded groups:\n%s", diff)
 		}
 	})
 }
 
+// What a step does that is no request.
+const (
+	freeze     = "freeze"      // a seller, or resume it
+	settleNext = "settle next" // the oldest share that waits and that no other step of the group settles
+)
+
 // play runs the steps on a fresh database whose time and randomness are always the same, and returns the answers and rows.
-func play(t *testing.T, path string, steps [][]Content, settleAfter int, fold bool) []string {
+func play(t *testing.T, path string, steps [][]Content, fold bool) []string {
 	ctx := context.Background()
 	now := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
 	var seed [32]byte
@@ -72,7 +83,7 @@ func play(t *testing.T, path string, steps [][]Content, settleAfter int, fold bo
 		t.Fatal(err)
 	}
 	r := &rig{T: t, e: e, now: now}
-	settings, err := json.Marshal(store.Settings{LimitPerSellerDay: map[string]string{"CNH": "60"}})
+	settings, err := json.Marshal(store.Settings{LimitPerSellerDay: map[string]string{"CNH": "60"}, CallbackURL: "http://127.0.0.1", Events: []string{"share", "binding"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,18 +100,49 @@ func play(t *testing.T, path string, steps [][]Content, settleAfter int, fold bo
 	r.deposit("JPY", 100)
 
 	var out []string
-	for i, group := range steps {
-		preps := make([]prepared, len(group))
-		units := make([]store.Unit, len(group))
-		for j, content := range group {
-			o := All[0]
-			if _, ok := content["amount"]; ok {
-				o = All[5]
+	for _, group := range steps {
+		var waiting []pgdb.Task
+		var shares []pgdb.Share
+		if err := db.Read(ctx, func(q *pgdb.Queries) (err error) {
+			if waiting, err = q.ListDueTasks(ctx, pgdb.ListDueTasksParams{Queue: SettleQueue, Now: 1 << 60, Most: 1000}); err != nil {
+				return err
 			}
-			if preps[j], err = o.prepare(e, testApp, content); err != nil {
+			for _, t := range waiting {
+				s, err := q.GetShare(ctx, t.RecordID)
+				if err != nil {
+					return err
+				}
+				shares = append(shares, s)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		var units []store.Unit
+		var outcomes []func() (any, error)
+		for _, content := range group {
+			p := prepared{outcome: func() (any, error) { return nil, nil }}
+			_, isFreeze := content[freeze]
+			_, isSettle := content[settleNext]
+			switch {
+			case isFreeze:
+				k := store.SellerKey{AppID: testApp, SellerID: *content[freeze]}
+				p.unit = store.Unit{Keys: store.Keys{Apps: []string{testApp}, Sellers: []store.SellerKey{k}, Events: []store.SellerKey{k}},
+					Judge: func(v *store.View) error { return SetSellerStatus(v, k, infinia.SellerStatus(*content["to"])) }}
+			case isSettle && len(waiting) == 0:
+				continue
+			case isSettle:
+				p.unit = settlement(waiting[0], shares[0])
+				waiting, shares = waiting[1:], shares[1:]
+			case content["amount"] != nil:
+				p, err = All[5].prepare(e, testApp, content)
+			default:
+				p, err = All[0].prepare(e, testApp, content)
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
-			units[j] = preps[j].unit
+			units, outcomes = append(units, p.unit), append(outcomes, p.outcome)
 		}
 		var errs []error
 		if fold {
@@ -110,12 +152,9 @@ func play(t *testing.T, path string, steps [][]Content, settleAfter int, fold bo
 				errs = append(errs, db.Do(ctx, u))
 			}
 		}
-		for j, p := range preps {
-			rep, refusal := p.outcome()
-			out = append(out, fmt.Sprintf("%v %+v %v", errs[j], rep, refusal))
-		}
-		if i == settleAfter {
-			r.settle()
+		for i, outcome := range outcomes {
+			rep, refusal := outcome()
+			out = append(out, fmt.Sprintf("%v %+v %v", errs[i], rep, refusal))
 		}
 	}
 	r.verify()

@@ -34,28 +34,32 @@ func (e *Engine) Settle(ctx context.Context, tasks []pgdb.Task) []error {
 		if errs[i] != nil {
 			continue
 		}
-		s := shares[i]
 		which = append(which, i)
-		units = append(units, store.Unit{
-			Name: SettleQueue,
-			Keys: store.Keys{
-				Apps:    []string{s.AppID},
-				Sellers: []store.SellerKey{{AppID: s.AppID, SellerID: s.SellerID}},
-				Shares:  []int64{s.ID},
-				Accounts: []store.AccountKey{
-					ledger.PlatformAccount(s.AppID, s.Currency),
-					ledger.SellerAccount(s.AppID, ledger.Seller, s.SellerID, s.Currency),
-					ledger.SellerAccount(s.AppID, ledger.Evidence, s.SellerID, s.Currency),
-					ledger.SellerAccount(s.AppID, ledger.Used, s.SellerID, s.Currency),
-				},
-			},
-			Judge: func(v *store.View) error { return settle(v, t) },
-		})
+		units = append(units, settlement(t, shares[i]))
 	}
 	for i, err := range e.DB.DoAll(ctx, units) {
 		errs[which[i]] = err
 	}
 	return errs
+}
+
+// settlement is the unit that settles a share; what it takes from s never changes.
+func settlement(t pgdb.Task, s pgdb.Share) store.Unit {
+	return store.Unit{
+		Name: SettleQueue,
+		Keys: store.Keys{
+			Apps:    []string{s.AppID},
+			Sellers: []store.SellerKey{{AppID: s.AppID, SellerID: s.SellerID}},
+			Shares:  []int64{s.ID},
+			Accounts: []store.AccountKey{
+				ledger.PlatformAccount(s.AppID, s.Currency),
+				ledger.SellerAccount(s.AppID, ledger.Seller, s.SellerID, s.Currency),
+				ledger.SellerAccount(s.AppID, ledger.Evidence, s.SellerID, s.Currency),
+				ledger.SellerAccount(s.AppID, ledger.Used, s.SellerID, s.Currency),
+			},
+		},
+		Judge: func(v *store.View) error { return settle(v, t) },
+	}
 }
 
 func settle(v *store.View, t pgdb.Task) error {

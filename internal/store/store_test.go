@@ -99,6 +99,7 @@ func TestLaterUnitsSeeEarlierOnes(t *testing.T) {
 	db := open(t)
 	k := SellerKey{"demo", "S"}
 	var saw []string
+	var kept int64 // a task that a unit drops and, with everything else, takes back
 	look := func(then func(v *View, s pgdb.Seller) error) Unit {
 		return Unit{Keys: keysOf("S"), Judge: func(v *View) error {
 			s, _ := v.Sellers.Get(k)
@@ -120,13 +121,49 @@ func TestLaterUnitsSeeEarlierOnes(t *testing.T) {
 		if err := set("DROPPED")(v, s); err != nil {
 			return err
 		}
+		v.AddTask("q", 1, 1)
+		v.DropTask(kept)
+		v.Post(pgdb.Posting{ID: v.NextID()})
+		v.AddAttempt(pgdb.DeliveryAttempt{DeliveryID: 1})
+		v.AddCall(pgdb.Call{ID: v.NextID()})
 		v.Reset()
 		return nil
+	}
+	if err := db.Do(t.Context(), Unit{Judge: func(v *View) error { v.AddTask("q", kept, 1); return nil }}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Read(t.Context(), func(q *pgdb.Queries) error {
+		tasks, err := q.ListDueTasks(t.Context(), pgdb.ListDueTasksParams{Queue: "q", Now: 1, Most: 9})
+		kept = tasks[0].ID
+		return err
+	}); err != nil {
+		t.Fatal(err)
 	}
 	db.DoAll(t.Context(), []Unit{look(set("ONE")), look(reset), look(set("TWO")), look(set("THREE"))})
 	db.DoAll(t.Context(), []Unit{look(set("FOUR"))})
 	if diff := cmp.Diff([]string{"", "ONE", "ONE", "TWO", "THREE"}, saw); diff != "" {
 		t.Errorf("seen:\n%s", diff)
+	}
+	if err := db.Read(t.Context(), func(q *pgdb.Queries) error {
+		counts, err := q.VerifyCounts(t.Context())
+		if err != nil {
+			return err
+		}
+		tasks, err := q.ListDueTasks(t.Context(), pgdb.ListDueTasksParams{Queue: "q", Now: 1, Most: 9})
+		if err != nil {
+			return err
+		}
+		attempts, err := q.ListAttempts(t.Context(), 1)
+		if err != nil {
+			return err
+		}
+		calls, err := q.PageCalls(t.Context(), pgdb.PageCallsParams{Before: 1 << 62, Most: 9})
+		if counts.Postings != 0 || len(tasks) != 1 || tasks[0].ID != kept || len(attempts) != 0 || len(calls) != 0 {
+			t.Errorf("a unit that was reset left %d postings, tasks %v, %d attempts and %d calls", counts.Postings, tasks, len(attempts), len(calls))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 
