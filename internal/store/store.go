@@ -29,6 +29,7 @@ type Config struct {
 type DB struct {
 	Clock *Clock
 
+	unlock   func() error // lets another process write
 	pool     *sql.DB
 	writer   *sql.Conn // the only connection of pool; owned by the goroutine in run
 	writes   *statements
@@ -93,7 +94,7 @@ func (db *DB) Close() error {
 			r.conn.Close()
 		}
 	}
-	return errors.Join(db.writer.Close(), db.readPool.Close(), db.pool.Close())
+	return errors.Join(db.writer.Close(), db.readPool.Close(), db.pool.Close(), db.unlock())
 }
 
 // Read runs fn on a snapshot of the last committed state. It may not write.

@@ -207,6 +207,28 @@ func TestCancelledReadsBreakNothing(t *testing.T) {
 	}
 }
 
+// TestOneProcessWrites: a second one is told so, until the first has closed.
+func TestOneProcessWrites(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "books.db")
+	first, err := Open(t.Context(), Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Config{Path: path}); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("opened twice: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := Open(t.Context(), Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestClosed(t *testing.T) {
 	db, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "books.db")})
 	if err != nil {
