@@ -48,6 +48,7 @@ type DB struct {
 	tasks  chan struct{} // holds one signal when a commit has left new tasks
 
 	ids, idsEnd int64 // owned by the writer goroutine
+	carried     *View // owned by the writer goroutine; what the next group need not load
 }
 
 // Open opens the database, creates or migrates its tables, and starts its writer.
@@ -65,6 +66,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		stopped: make(chan struct{}),
 		gone:    make(chan struct{}),
 		tasks:   make(chan struct{}, 1),
+		carried: newView(),
 	}
 	if err := db.openSQLite(ctx, cfg.Path); err != nil {
 		return nil, fmt.Errorf("open %s: %w", cfg.Path, err)

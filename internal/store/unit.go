@@ -186,7 +186,8 @@ func (db *DB) runGroup(ctx context.Context, group []*queued) (err error) {
 		}
 	}()
 	q := pgdb.New(sqliteConn{db.writer, db.writes})
-	v := newView()
+	v := db.carried
+	db.carried = newView() // unless this group succeeds, the next one loads everything anew
 	for _, u := range group {
 		if err := v.load(ctx, q, u.Keys); err != nil {
 			return fmt.Errorf("load: %w", err)
@@ -210,6 +211,9 @@ func (db *DB) runGroup(ctx context.Context, group []*queued) (err error) {
 		return fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	committed = true
+	if group[0].Alone == nil { // its queries may have changed anything
+		db.carried = v.carry()
+	}
 	if len(v.newTasks) > 0 {
 		select {
 		case db.tasks <- struct{}{}:

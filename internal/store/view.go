@@ -162,6 +162,27 @@ func (v *View) begin(g given) {
 	v.marks = [5]int{len(v.postings), len(v.newTasks), len(v.oldTasks), len(v.attempts), len(v.calls)}
 }
 
+// carriedMost bounds the rows that the next group finds loaded.
+const carriedMost = 200_000
+
+// carry makes the view of the next group. On SQLite this writer is the only one, so that what it has just committed is
+// what it would load again: apps, sellers with their bindings, and accounts stay.
+func (v *View) carry() *View {
+	next := newView()
+	if len(v.Accounts.rows)+len(v.Bindings.rows)+len(v.Sellers.rows) > carriedMost {
+		return next
+	}
+	for _, id := range v.Bindings.order {
+		b := v.Bindings.rows[id]
+		if k := (SellerKey{b.AppID, b.SellerID}); !v.Bindings.asked[id] && v.bindings[k] != nil {
+			v.bindings[k] = append(v.bindings[k], id)
+		}
+	}
+	next.bindings, next.books = v.bindings, v.books
+	next.Apps, next.Sellers, next.Bindings, next.Accounts = v.Apps.carry(), v.Sellers.carry(), v.Bindings.carry(), v.Accounts.carry()
+	return next
+}
+
 func (v *View) keep() { v.each(func(t tabled) { t.keep() }) }
 
 func (v *View) each(fn func(tabled)) {
@@ -230,6 +251,16 @@ func (t *Table[K, R]) drop() {
 		t.fresh = t.fresh[:0]
 		clear(t.own)
 	}
+}
+
+// carry is the table as it stands after the commit.
+func (t *Table[K, R]) carry() *Table[K, R] {
+	for _, k := range t.order {
+		t.asked[k] = true
+	}
+	t.order = t.order[:0]
+	clear(t.queued)
+	return t
 }
 
 // ask loads the row under k unless the group already has it.
