@@ -35,7 +35,7 @@ var ErrOutcomeUnknown = errors.New("outcome unknown, repeat the call under the s
 // Client calls the API as one app. It may be used by several goroutines at once.
 //
 // A call that the server refuses fails with an *[Error]. A call is tried again, under the same requestNo, after SYS-008,
-// SEC-004 and faults of the network, and after nothing else; see also [ErrOutcomeUnknown].
+// SEC-004 and faults of the network, an HTTP status of 5xx without an envelope among them, and after nothing else; see also [ErrOutcomeUnknown].
 type Client struct {
 	appID         string
 	key           envelope.PrivateKey
@@ -290,13 +290,17 @@ func (c *Client) read(answer []byte, status int, trace, requestNo string, reply 
 		if status >= 300 && status < 400 {
 			what = "a redirect, which is not followed"
 		}
+		if status == http.StatusNotFound || status == http.StatusMethodNotAllowed {
+			return fmt.Errorf("HTTP %d: no such call there; does the base URL end in /api?", status) // and so nothing was done
+		}
 		return &fault{fmt.Errorf("HTTP %d, %s: %w", status, what, err), status >= 500}
 	}
 	if env.Signature != "" {
 		if _, err := envelope.Verify(env.SigningText(), env.Signature, c.platformKeys...); err != nil {
 			return distrust("the answer with code %q: %w", env.Code, err)
 		}
-	} else if c.requireSigned {
+	} else if c.requireSigned && (env.Code == string(Success) || env.ResponseData != "" || strings.HasPrefix(env.Code, "BIZ-")) {
+		// Before it has authenticated a request, a server signs nothing: such a refusal is taken as it is.
 		return distrust("the answer with code %q is not signed", env.Code)
 	}
 	// Whoever could not read the request cannot name the app.

@@ -199,12 +199,12 @@ func TestClientDistrusts(t *testing.T) {
 			},
 			want: "another requestNo",
 		},
-		"another app":    {answer: success(sharedReply, func(_ *fakePlatform, r *envelope.Response) { r.AppID = "other" }), want: `the app "other"`},
-		"no app":         {answer: success(sharedReply, func(_ *fakePlatform, r *envelope.Response) { r.AppID = "" }), want: "the app"},
-		"no data":        {answer: success(sharedReply, func(_ *fakePlatform, r *envelope.Response) { r.ResponseData = "" }), want: "cannot be read"},
-		"other content":  {answer: success(`{"requestNo":"R-1","amount":1}`, func(*fakePlatform, *envelope.Response) {}), want: "another content"},
-		"not signed":     {answer: success(sharedReply, func(*fakePlatform, *envelope.Response) {}), opt: RequireSignedResponses(), want: "not signed"},
-		"signed refusal": {answer: answerOf(envelope.Response{AppID: "demo", Code: "SYS-008"}), opt: RequireSignedResponses(), want: `"SYS-008" is not signed`},
+		"another app":        {answer: success(sharedReply, func(_ *fakePlatform, r *envelope.Response) { r.AppID = "other" }), want: `the app "other"`},
+		"no app":             {answer: success(sharedReply, func(_ *fakePlatform, r *envelope.Response) { r.AppID = "" }), want: "the app"},
+		"no data":            {answer: success(sharedReply, func(_ *fakePlatform, r *envelope.Response) { r.ResponseData = "" }), want: "cannot be read"},
+		"other content":      {answer: success(`{"requestNo":"R-1","amount":1}`, func(*fakePlatform, *envelope.Response) {}), want: "another content"},
+		"not signed":         {answer: success(sharedReply, func(*fakePlatform, *envelope.Response) {}), opt: RequireSignedResponses(), want: "not signed"},
+		"refusal not signed": {answer: answerOf(envelope.Response{AppID: "demo", Code: "BIZ-004"}), opt: RequireSignedResponses(), want: `"BIZ-004" is not signed`},
 		"signature of another text": {answer: success(sharedReply, func(p *fakePlatform, r *envelope.Response) {
 			p.sign(r, p.key)
 			r.Message += "!"
@@ -212,7 +212,7 @@ func TestClientDistrusts(t *testing.T) {
 		"signature by another": {answer: success(sharedReply, func(p *fakePlatform, r *envelope.Response) {
 			p.sign(r, testKey(t, "client-2048"))
 		}), want: "does not verify"},
-		"page":         {status: 404, raw: "<html>" + secret, want: "HTTP 404, without an envelope"},
+		"page":         {status: 400, raw: "<html>" + secret, want: "HTTP 400, without an envelope"},
 		"other JSON":   {status: 200, raw: `{"error":"` + secret + `"}`, want: "code is missing"},
 		"redirect":     {status: 307, raw: secret, want: "a redirect"},
 		"endless page": {status: 200, raw: strings.Repeat(secret, 1<<16), want: "more than 1048576 bytes"},
@@ -490,4 +490,21 @@ func testKey(t testing.TB, name string) *rsa.PrivateKey {
 		t.Fatal(err)
 	}
 	return key
+}
+
+// TestClientBeforeAuthentication: what a server says before it has authenticated a request is not signed, and is taken as
+// it is even where signatures are required; a wrong base URL is no open outcome.
+func TestClientBeforeAuthentication(t *testing.T) {
+	t.Parallel()
+	p := newFakePlatform(t, func(*fakePlatform, *http.Request, string) envelope.Response {
+		return envelope.Response{AppID: "demo", Code: "SEC-001", Message: "not authenticated"}
+	})
+	_, err := share(t.Context(), p.client(RequireSignedResponses()))
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != NotAuthenticated || errors.Is(err, ErrOutcomeUnknown) {
+		t.Errorf("not authenticated: %v", err)
+	}
+	p.status, p.raw = http.StatusNotFound, "404 page not found"
+	if _, err := share(t.Context(), p.client()); errors.Is(err, ErrOutcomeUnknown) || !strings.Contains(err.Error(), "/api") {
+		t.Errorf("not found: %v", err)
+	}
 }

@@ -51,7 +51,7 @@ var codes = []struct {
 	{TooLarge, "the payload is too large", "send less"},
 	{Unavailable, "unavailable, try again later", "send the same request again under the same requestNo"},
 	{NotAuthenticated, "not authenticated", "check appId, and that the registered key signs the Base64 text of requestData"},
-	{Unreadable, "requestData cannot be read", "encrypt with the platform's key, RSAES-PKCS1-v1_5, one standard Base64 over all blocks"},
+	{Unreadable, "requestData cannot be read", "encrypt one JSON object with the platform's key, RSAES-PKCS1-v1_5, one standard Base64 over all blocks"},
 	{NotAllowed, "operation not allowed for this app", "ask the operator to allow it"},
 	{TooManyRequests, "too many requests", "wait, then send the same request again under the same requestNo"},
 	{AddressNotAllowed, "address not allowed for this app", "ask the operator to list the address"},

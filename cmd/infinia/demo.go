@@ -42,7 +42,7 @@ func (c demoCmd) Run(ctx context.Context, con console) error {
 	switch {
 	case err != nil:
 	case c.Keep:
-		d.say("The sandbox stays up; interrupt to stop it. In another terminal:\ninfinia audit --data %s list", data)
+		d.say("The sandbox stays up; interrupt to stop it. In another terminal:\ninfinia audit list --data %s", data)
 		<-ctx.Done()
 	default:
 		d.say("Next: infinia dev starts a sandbox that stays, and says how to call it.")

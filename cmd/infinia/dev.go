@@ -59,7 +59,7 @@ func (c devCmd) Run(ctx context.Context, con console) error {
 Try, in another terminal:
 
   infinia call%s account-balance/query -d '{"currency":"CNH"}'
-  infinia audit%s list
+  infinia audit list%s
 `, s.File.API, s.File.Admin, s.File.Console, port(s.File.SFTP), s.File.SFTPPrivateKey, s.File.AppID, host(s.File.SFTP), s.File.AppID,
 		filepath.Join(data, "sandbox.json"), flag, flag)
 	<-ctx.Done()

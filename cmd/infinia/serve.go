@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/openinfinia/infinia"
@@ -56,6 +59,14 @@ func (c serveCmd) Run(ctx context.Context, con console) error {
 		}
 		cfg.Paths[infinia.Operation(name)] = path
 	}
+	used := map[string]bool{}
+	for _, o := range op.All {
+		path := cmp.Or(cfg.Paths[o.Name], o.Name.Path())
+		if used[path] {
+			return fmt.Errorf("--path: two operations have the path %s", path)
+		}
+		used[path] = true
+	}
 	var err error
 	if c.UploadName != "" {
 		if cfg.UploadName, err = regexp.Compile(c.UploadName); err != nil {
@@ -72,6 +83,7 @@ func (c serveCmd) Run(ctx context.Context, con console) error {
 	if err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGHUP) // a terminal that goes away is no reason to stop
 	cfg.Log.Info("ready", "http", s.URL, "sftp", s.SFTP, "publicURL", c.PublicURL)
 	<-ctx.Done()
 	cfg.Log.Info("stopping")

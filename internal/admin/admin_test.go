@@ -58,7 +58,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	}
 	r.im = &trade.Importer{DB: db, ErrorsDir: dir, Result: func(string, string, func(io.Writer) error) error { return nil }}
 	cfg := Config{Engine: r.e, Importer: r.im, Log: slog.New(slog.NewTextHandler(r.log, nil)), KeyBits: 2048,
-		Tokens: map[string]string{"ann": "token-of-ann", "bob": "token-of-bob", "nobody": ""}, Sandbox: &Sandbox{Clock: clock}}
+		Tokens: map[string]string{"ann": "token-of-ann", "bob": "token-of-bob", "nobody": ""}, Sandbox: &Sandbox{Clock: clock, Moved: func() error { return nil }}}
 	if change != nil {
 		change(&cfg)
 	}

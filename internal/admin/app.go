@@ -215,7 +215,7 @@ func (f *faults) settings(set store.Settings, production bool) {
 			f.add(fmt.Sprintf("settings.currencies[%d]", i), unknownCurrency)
 		}
 	}
-	if _, err := store.ParseZone(set.Zone); err != nil || set.Zone == "Local" { // that would be the machine's own
+	if _, err := store.ParseZone(set.Zone); err != nil {
 		f.add("settings.zone", "must be a time zone such as Asia/Shanghai or +08:00")
 	}
 	for _, n := range []struct {

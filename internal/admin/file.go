@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
@@ -113,6 +114,9 @@ func (s *server) fileErrors(ctx context.Context, in *struct {
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		defer f.Close()
+		if _, w := humago.Unwrap(hc); http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sendingMost)) != nil {
+			s.cfg.Log.Debug("error file: no deadline of its own", "trace", callerOf(ctx).trace)
+		}
 		hc.SetHeader("Content-Type", "text/csv")
 		hc.SetHeader("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": row.RequestNo + "_error.csv"}))
 		if _, err := io.Copy(hc.BodyWriter(), f); err != nil {
@@ -120,6 +124,9 @@ func (s *server) fileErrors(ctx context.Context, in *struct {
 		}
 	}}, nil
 }
+
+// sendingMost is how long an error file may be on its way; a large one over a slow line takes longer than an answer may.
+const sendingMost = 30 * time.Minute
 
 func showFile(r pgdb.TradeFile) File {
 	return File{ID: idOf(r.ID), AppID: r.AppID, RequestNo: r.RequestNo, Attempt: r.Attempt, Status: r.State, SHA256: r.SHA256, Size: r.Size,

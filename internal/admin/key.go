@@ -258,13 +258,13 @@ func (s *server) retire(ctx context.Context, in *keyAct) (Key, error) {
 		if row.RetiredAt > 0 {
 			return fmt.Errorf("the key is retired already: %w", op.ErrState)
 		}
-		if row.Owner == store.PlatformKey {
+		if row.Owner != store.SFTPKey {
 			all, err := q.ListKeysOfApp(ctx, in.AppID)
 			if err != nil {
 				return err
 			}
-			if !slices.ContainsFunc(all, func(k pgdb.AppKey) bool { return k.Owner == store.PlatformKey && k.RetiredAt == 0 && k.ID != row.ID }) {
-				return fmt.Errorf("this is the app's last valid platform key, add another first: %w", op.ErrState)
+			if !slices.ContainsFunc(all, func(k pgdb.AppKey) bool { return k.Owner == row.Owner && k.RetiredAt == 0 && k.ID != row.ID }) {
+				return fmt.Errorf("this is the app's last valid %s key, add another first, or disable the app: %w", row.Owner, op.ErrState)
 			}
 		}
 		return q.RetireKey(ctx, pgdb.RetireKeyParams{ID: row.ID, RetiredAt: v.Now()})

@@ -16,6 +16,7 @@ import (
 // Sandbox is what only a sandbox lets an operator do. These verbs serve tests, not auditors: they carry no reference.
 type Sandbox struct {
 	Clock  *store.Clock
+	Moved  func() error // keeps where the clock stands, after it was moved
 	Faults *gate.Faults
 	Reset  func(ctx context.Context) error // nil: there is no such verb
 }
@@ -81,7 +82,7 @@ func sandbox(s *server) {
 				return ClockTime{}, err
 			}
 			clock.Advance(d)
-			return ClockTime{clock.Now()}, nil
+			return ClockTime{clock.Now()}, s.cfg.Sandbox.Moved()
 		})
 	handle(s, http.MethodGet, "/sandbox/faults", "list-faults", "Faults that are still to come", func(context.Context, *struct{}) (List[Fault], error) {
 		return s.faults(), nil

@@ -199,7 +199,7 @@ func TestStrictHeadersEverywhere(t *testing.T) {
 			"Content-Security-Policy":    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 			"X-Frame-Options":            "DENY",
 			"X-Content-Type-Options":     "nosniff",
-			"Referrer-Policy":            "no-referrer",
+			"Referrer-Policy":            "same-origin",
 			"Cache-Control":              "no-store",
 			"X-Robots-Tag":               "noindex, nofollow",
 			"Cross-Origin-Opener-Policy": "same-origin",

@@ -85,12 +85,13 @@ type Server struct {
 	cfg Config
 	ssh *ssh.ServerConfig
 
-	mu     sync.Mutex
-	trees  map[string]*tree      // by appID
-	conns  map[net.Conn]struct{} // open, logged in or not
-	perApp map[string]int        // logged-in connections by appID
-	ctx    context.Context       // of Serve; nil before
-	work   sync.WaitGroup        // connections and watchers
+	mu         sync.Mutex
+	trees      map[string]*tree      // by appID
+	conns      map[net.Conn]struct{} // open, logged in or not
+	handshakes map[string]int        // connections that have not logged in, by address
+	perApp     map[string]int        // logged-in connections by appID
+	ctx        context.Context       // of Serve; nil before
+	work       sync.WaitGroup        // connections and watchers
 }
 
 // New opens the trees that are already there. Nothing is completed or served before Serve.
@@ -118,10 +119,11 @@ func New(cfg Config) (*Server, error) {
 	cfg.IdleTimeout = orDefault(cfg.IdleTimeout, 5*time.Minute)
 
 	s := &Server{
-		cfg:    cfg,
-		trees:  map[string]*tree{},
-		conns:  map[net.Conn]struct{}{},
-		perApp: map[string]int{},
+		cfg:        cfg,
+		trees:      map[string]*tree{},
+		handshakes: map[string]int{},
+		conns:      map[net.Conn]struct{}{},
+		perApp:     map[string]int{},
 	}
 	s.ssh = s.sshConfig()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -197,28 +199,42 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) accept(ctx context.Context, c net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.conns) >= s.cfg.MaxConnections || ctx.Err() != nil {
+	// Who has not logged in may not take the room of those who have: each address has a few handshakes at a time.
+	address, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+	if len(s.conns) >= s.cfg.MaxConnections || s.handshakes[address] >= maxHandshakes || ctx.Err() != nil {
 		s.cfg.Log.Warn("sftp connection refused", "remote", c.RemoteAddr().String(), "why", "too many connections")
 		_ = c.Close()
 		return
 	}
 	s.conns[c] = struct{}{}
+	s.handshakes[address]++
+	loggedIn := sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.handshakes[address]--; s.handshakes[address] == 0 {
+			delete(s.handshakes, address)
+		}
+	})
 	s.work.Go(func() {
 		defer func() {
 			if p := recover(); p != nil {
 				s.cfg.Log.Error("sftp connection panicked", "panic", p, "stack", string(debug.Stack()))
 			}
 			_ = c.Close()
+			loggedIn()
 			s.mu.Lock()
 			delete(s.conns, c)
 			s.mu.Unlock()
 		}()
-		s.connection(ctx, c)
+		s.connection(ctx, c, loggedIn)
 	})
 }
 
+// maxHandshakes is how many connections of one address may be logging in at once.
+const maxHandshakes = 32
+
 // connection runs one TCP connection: log in, then SFTP on each session channel.
-func (s *Server) connection(ctx context.Context, c net.Conn) {
+func (s *Server) connection(ctx context.Context, c net.Conn, loggedIn func()) {
 	log := s.cfg.Log.With("remote", c.RemoteAddr().String())
 	cfg := *s.ssh
 	var user string // as the client last named itself; bounded, since it is the client's text
@@ -236,6 +252,7 @@ func (s *Server) connection(ctx context.Context, c net.Conn) {
 		}
 		return
 	}
+	loggedIn()
 	_ = c.SetDeadline(time.Now().Add(s.cfg.IdleTimeout))
 	login.idle.Store(int64(s.cfg.IdleTimeout))
 
@@ -363,7 +380,6 @@ func (s *Server) sshConfig() *ssh.ServerConfig {
 			if !plainName.MatchString(app) {
 				return nil, errLogin
 			}
-			// An unknown app takes the same way as a known one with other keys.
 			keys, err := s.cfg.Keys(s.ctx, app)
 			if err != nil {
 				s.cfg.Log.Error("sftp login keys", "app", app, "err", err)

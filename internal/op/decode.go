@@ -27,7 +27,7 @@ type Content map[string]*string
 
 // ErrContent is the one answer for plain text that is no JSON object: what exactly is wrong stays here, because the
 // outcome of decryption must not be told apart from the outcome of decoding.
-var ErrContent = errors.New("the plain text is not one JSON object in UTF-8 with each member once")
+var ErrContent = errors.New("the content is not one JSON object in UTF-8 with each member once")
 
 // ParseContent reads the plain text of a request: one flat JSON object. Its error is ErrContent.
 func ParseContent(plain []byte) (Content, error) {

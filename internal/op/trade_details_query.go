@@ -19,9 +19,8 @@ func tradeDetailsQuery(ctx context.Context, e *Engine, q *pgdb.Queries, appID st
 	if err != nil {
 		return rep, err
 	}
-	rep = infinia.TradeDetailsQueryReply{Status: trade.Status(f.State), RequestNo: f.RequestNo, SellerID: f.SellerID,
-		Currency: f.Currency, Attempt: strconv.FormatInt(f.Attempt, 10), FailReason: f.FailReason}
-	rep.SellerID, rep.Currency = cmp.Or(r.SellerID, f.SellerID), cmp.Or(r.Currency, f.Currency)
+	rep = infinia.TradeDetailsQueryReply{Status: trade.Status(f.State), RequestNo: f.RequestNo, SellerID: cmp.Or(r.SellerID, f.SellerID),
+		Currency: cmp.Or(r.Currency, f.Currency), Attempt: strconv.FormatInt(f.Attempt, 10), FailReason: f.FailReason}
 	if rep.Status == infinia.FileProcessing {
 		return rep, nil
 	}
@@ -39,7 +38,7 @@ func tradeDetailsQuery(ctx context.Context, e *Engine, q *pgdb.Queries, appID st
 		}
 	}
 	rep.TotalRows, rep.AcceptedRows, rep.RejectedRows = strconv.FormatInt(total, 10), strconv.FormatInt(accepted, 10), strconv.FormatInt(rejected, 10)
-	if rejected > 0 {
+	if f.RejectedRows > 0 { // of whatever seller: a row whose seller is wrong belongs to no part
 		rep.ErrorFileURL = e.ErrorLink(f)
 	}
 	return rep, nil

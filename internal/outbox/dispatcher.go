@@ -44,13 +44,14 @@ type Dispatcher struct {
 
 	mu      sync.Mutex
 	busy    map[string]bool // guarded by mu; queues that are worked or wait after a failure
+	failed  map[int64]int   // guarded by mu; failures in a row, by task
 	changed chan struct{}   // holds one signal when a queue is no longer busy
 	workers sync.WaitGroup
 }
 
 // NewDispatcher makes a dispatcher; work names each kind of queue, such as "settle" or "webhook" for "webhook/demo".
 func NewDispatcher(db *store.DB, log *slog.Logger, work map[string]Work) *Dispatcher {
-	return &Dispatcher{db: db, work: work, log: log, busy: map[string]bool{}, changed: make(chan struct{}, 1)}
+	return &Dispatcher{db: db, work: work, log: log, busy: map[string]bool{}, failed: map[int64]int{}, changed: make(chan struct{}, 1)}
 }
 
 // Run works until ctx ends, then waits for what is under way.
@@ -125,7 +126,7 @@ func (d *Dispatcher) workOn(ctx context.Context, queue string, work Work) {
 		default:
 		}
 	}()
-	failures := map[int64]int{} // in a row, by task; 0 is the queue itself
+	faults := 0 // of the queue itself, in a row
 	for ctx.Err() == nil {
 		var tasks []pgdb.Task
 		now := store.Millis(d.db.Clock.Now())
@@ -142,11 +143,11 @@ func (d *Dispatcher) workOn(ctx context.Context, queue string, work Work) {
 		}
 		held := time.Duration(0)
 		for i, failed := range errs {
-			if failed == nil || ctx.Err() != nil {
+			failures := d.count(tasks[i].ID, failed != nil && ctx.Err() == nil)
+			if failures == 0 {
 				continue
 			}
-			failures[tasks[i].ID]++
-			pause := backOff(failures[tasks[i].ID])
+			pause := backOff(failures)
 			d.log.Error("outbox: a task failed, it will be tried again", "queue", queue, "task", tasks[i].ID, "record", tasks[i].RecordID, "err", failed, "pause", pause)
 			if work.Ordered {
 				held = max(held, pause)
@@ -155,14 +156,26 @@ func (d *Dispatcher) workOn(ctx context.Context, queue string, work Work) {
 			}
 		}
 		if err != nil && ctx.Err() == nil {
-			failures[0]++
-			held = max(held, backOff(failures[0]))
+			faults++
+			held = max(held, backOff(faults))
 			d.log.Error("outbox: a queue cannot be worked", "queue", queue, "err", err, "pause", held)
 		} else {
-			failures[0] = 0
+			faults = 0
 		}
 		d.rest(ctx, held)
 	}
+}
+
+// count keeps how often a task has failed in a row.
+func (d *Dispatcher) count(task int64, failed bool) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !failed {
+		delete(d.failed, task)
+		return 0
+	}
+	d.failed[task]++
+	return d.failed[task]
 }
 
 // run has tasks done; a panic is the failure of all of them, never the end of the server.

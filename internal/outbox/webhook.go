@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,6 +24,7 @@ import (
 
 // WebhookConfig says how webhooks are sent.
 type WebhookConfig struct {
+	Log          *slog.Logger   // tries that fail; nil: slog.Default()
 	AllowPrivate bool           // the sandbox: endpoints may be on private addresses
 	AllowNets    []netip.Prefix // private ranges that production allows nevertheless
 	RetryAfter   []time.Duration
@@ -52,6 +54,9 @@ func NewWebhooks(db *store.DB, cfg WebhookConfig) *Webhooks {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
 	if cfg.MostAtOnce == 0 {
 		cfg.MostAtOnce = 256
 	}
@@ -69,7 +74,7 @@ func NewWebhooks(db *store.DB, cfg WebhookConfig) *Webhooks {
 }
 
 // errPrivate is what an attempt at a private address records.
-var errPrivate = errors.New("private addresses are refused; an operator can list them")
+var errPrivate = errors.New("private addresses are refused; infinia serve --webhook-net lists some")
 
 // checkAddress runs after the name was resolved, for each address that is about to be dialled, so that a name cannot lead
 // to a private address.
@@ -135,6 +140,9 @@ func (w *Webhooks) Deliver(ctx context.Context, t pgdb.Task) error {
 		if ctx.Err() != nil {
 			return ctx.Err() // the server stops: nothing is known, the try does not count
 		}
+	}
+	if a.Fault != "" {
+		w.cfg.Log.Warn("webhook not taken", "app", d.AppID, "requestNo", d.RequestNo, "attempt", a.Attempt, "last", int(a.Attempt) > len(w.cfg.RetryAfter), "fault", a.Fault)
 	}
 	return w.db.Do(ctx, store.Unit{
 		Name:  "webhook result",

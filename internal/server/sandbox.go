@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -82,6 +83,9 @@ func StartSandbox(ctx context.Context, cfg SandboxConfig) (_ *Sandbox, err error
 		return nil, err
 	}
 	s := &Sandbox{filePath: filepath.Join(cfg.Data, "sandbox.json")}
+	if err := store.Free(filepath.Join(cfg.Data, databaseName)); err != nil { // or the file is a running sandbox's
+		return nil, err
+	}
 	if err := os.Remove(s.filePath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -309,6 +313,23 @@ func fetchPage(ctx context.Context, browser *http.Client, method, link string, f
 		return "", fmt.Errorf("the binding page answered %s", resp.Status)
 	}
 	return string(body), nil
+}
+
+// restoreClock moves a sandbox's clock to where it stood: over one database, time never goes back.
+func restoreClock(clock *store.Clock, path string) error {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	offset, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	clock.Advance(offset)
+	return nil
 }
 
 // keptFile reads a file that only its owner may read, or makes it.

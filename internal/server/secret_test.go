@@ -231,6 +231,7 @@ func (r *rig) shareInSecret() {
 // faults takes tables away: faults of the server itself are logged with their cause.
 func (r *rig) faults(browser *http.Client, link string) {
 	t, ctx := r.t, r.t.Context()
+	breakTable(t, r.dir, "request")
 	breakTable(t, r.dir, "binding")
 	breakTable(t, r.dir, "share")
 	bind, share := secretBinding, secretShare

@@ -80,6 +80,8 @@ type Server struct {
 	closed   error
 }
 
+const databaseName = "infinia.db"
+
 // Start builds everything over the data folder and listens. What it started is stopped again when it fails.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := check(&cfg); err != nil {
@@ -104,7 +106,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	if s.DB, err = store.Open(ctx, store.Config{Path: filepath.Join(cfg.Data, "infinia.db"), Clock: cfg.Clock}); err != nil {
+	if s.DB, err = store.Open(ctx, store.Config{Path: filepath.Join(cfg.Data, databaseName), Clock: cfg.Clock}); err != nil {
 		return nil, err
 	}
 	if err := markKind(ctx, s.DB, cfg.Sandbox); err != nil {
@@ -205,7 +207,7 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 		}
 	})
 
-	webhooks := outbox.NewWebhooks(s.DB, outbox.WebhookConfig{AllowPrivate: cfg.Sandbox, AllowNets: cfg.WebhookNets, RetryAfter: cfg.RetryAfter})
+	webhooks := outbox.NewWebhooks(s.DB, outbox.WebhookConfig{Log: cfg.Log, AllowPrivate: cfg.Sandbox, AllowNets: cfg.WebhookNets, RetryAfter: cfg.RetryAfter})
 	dispatcher := outbox.NewDispatcher(s.DB, cfg.Log, map[string]outbox.Work{
 		op.SettleQueue: {Most: 256, Run: s.Engine.Settle},
 		op.ExpiryQueue: {Most: 64, Run: outbox.Each(s.Engine.ExpireBinding)},
@@ -217,7 +219,12 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 
 	adminCfg := admin.Config{Engine: s.Engine, Importer: importer, Log: cfg.Log, Tokens: cfg.AdminTokens, KeyBits: cfg.KeyBits, Production: !cfg.Sandbox}
 	if cfg.Sandbox {
-		adminCfg.Sandbox = &admin.Sandbox{Clock: s.DB.Clock, Faults: faults, Reset: s.reset}
+		offset := filepath.Join(cfg.Data, "clock_offset")
+		if err := restoreClock(s.DB.Clock, offset); err != nil {
+			return nil, err
+		}
+		adminCfg.Sandbox = &admin.Sandbox{Clock: s.DB.Clock, Faults: faults, Reset: s.reset,
+			Moved: func() error { return replaceFile(offset, []byte(s.DB.Clock.Offset().String())) }}
 	}
 	pages := console.New(console.Config{Engine: s.Engine, Importer: importer, Log: cfg.Log, Sandbox: cfg.Sandbox, Secure: !cfg.Sandbox, Address: s.gate.Address})
 	mux := http.NewServeMux()

@@ -54,7 +54,7 @@ func TestHealthReadinessAndMetrics(t *testing.T) {
 func TestNotReadyWhenTheDatabaseFails(t *testing.T) {
 	t.Parallel()
 	r := start(t, store.Settings{})
-	breakTable(t, r.dir, "task")
+	breakTable(t, r.dir, "secret")
 	status, content := fetchStatus(t, r.URL+"/readyz", "")
 	equal(t, "status", status, http.StatusServiceUnavailable)
 	equal(t, "content", content, "the database does not answer\n")

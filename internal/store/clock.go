@@ -42,6 +42,13 @@ func (c *Clock) Advance(d time.Duration) {
 	c.moved = make(chan struct{})
 }
 
+// Offset is how far the clock has been moved.
+func (c *Clock) Offset() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.offset
+}
+
 // Moved returns a channel that is closed at the next Advance.
 func (c *Clock) Moved() <-chan struct{} {
 	c.mu.Lock()

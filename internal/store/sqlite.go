@@ -244,6 +244,15 @@ func (r *sqliteRows) Close() {
 }
 func (r *sqliteRows) Err() error { return fault(errors.Join(r.rows.Err(), r.err)) }
 
+// Free says whether no process has the database open.
+func Free(path string) error {
+	release, err := lock(path)
+	if err != nil {
+		return err
+	}
+	return release()
+}
+
 // Copy takes a snapshot of a database, to which a server may be writing, into a new file. It changes nothing at from.
 func Copy(ctx context.Context, from, to string) (err error) {
 	path, err := filepath.Abs(from)

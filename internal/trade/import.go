@@ -131,6 +131,9 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	}
 	// No row is wrong by itself, but together they are more than an account can hold. Nothing was booked.
 	f.State, f.AcceptedRows, res.Rows = fileFailed, 0, nil
+	if err := im.alone(ctx, "clear rows", func(ctx context.Context, q *pgdb.Queries) error { return q.DeleteRowsOfFile(ctx, f.ID) }); err != nil {
+		return err
+	}
 	f.FailReason = "file: the amounts of one seller and currency sum to more than can be booked; check them, they are beyond 92 quadrillion minor units"
 	return im.finish(ctx, t, app, set, f, res, nil)
 }

@@ -29,8 +29,12 @@ func (im *Importer) WriteResults(ctx context.Context, t pgdb.Task) error {
 func (im *Importer) writeResult(ctx context.Context, t pgdb.Task) error {
 	var f pgdb.TradeFile
 	var refused []pgdb.TradeRefused
+	var newest pgdb.TradeFile
 	if err := im.DB.Read(ctx, func(q *pgdb.Queries) (err error) {
 		if f, err = q.GetTradeFile(ctx, t.RecordID); err != nil {
+			return err
+		}
+		if newest, err = q.NewestTradeFile(ctx, pgdb.NewestTradeFileParams{AppID: f.AppID, RequestNo: f.RequestNo}); err != nil {
 			return err
 		}
 		refused, err = q.ListTradeRefused(ctx, f.ID)
@@ -38,7 +42,8 @@ func (im *Importer) writeResult(ctx context.Context, t pgdb.Task) error {
 	}); err != nil {
 		return err
 	}
-	if f.State != fileProcessing { // else its own switch will ask for the results
+	// Of a file that is still judged its own switch will ask for the results; those of an older attempt are past.
+	if f.State != fileProcessing && f.ID == newest.ID {
 		if err := im.publish(f, refused); err != nil {
 			return err
 		}

@@ -115,7 +115,7 @@ func instant(cell string, zone *time.Location) (int64, bool) {
 		}
 	}
 	t, err := time.Parse(time.RFC3339, cell)
-	if err != nil || cell[13] != ':' || strings.ContainsRune(cell, ',') {
+	if err != nil || cell[13] != ':' || strings.ContainsRune(cell, ',') || t.Nanosecond()%1_000_000 != 0 { // rows are told apart by the millisecond
 		return 0, false
 	}
 	return t.UnixMilli(), true

@@ -1,0 +1,109 @@
+package trade
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestReference holds docs/files.md against the tables that the checker works by.
+func TestReference(t *testing.T) {
+	const path = "../../docs/files.md"
+	is := reference(t)
+	if *update {
+		if err := os.WriteFile(path, []byte(is), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	was, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(string(was), "\n"), strings.Split(is, "\n")); diff != "" {
+		t.Errorf("docs/files.md is not what the tables say; -update writes it:\n%s", diff)
+	}
+}
+
+// sampleFile is the file in the documentation; it has to be sound.
+const sampleFile = `sellerId,orderId,sku,transactionTime,transactionCurrency,transactionAmount,productType,productName,productQuantity,productUnitPrice,shippingStatus,estimatedShippingTime,logisticsTrackingNo,logisticsCompany,shippingTime,country,storeUrl,buyerName,buyerAddress
+SELLER-123456,PI-1001,LAMP-1,2026-02-01 10:00:00,CNH,1200.00,001,Desk lamp,12,100.00,Shipped,,SF1001,SF Express,2026-02-02 09:00:00,USA,https://store.example.com/acme/1,,
+SELLER-123456,PI-1002,LAMP-2,2026-02-01 11:30:00,CNH,800.00,001,"Floor lamp, black",4,200.00,Not Shipped,2026-02-20 00:00:00,,,,DEU,https://store.example.com/acme/2,,
+SELLER-123456,PI-1001,LAMP-1,2026-02-10 16:00:00,CNH,-100.00,001,Desk lamp,1,100.00,Shipped,,SF1001,SF Express,2026-02-02 09:00:00,USA,https://store.example.com/acme/1,,
+`
+
+func reference(t *testing.T) string {
+	t.Helper()
+	res, err := Check(strings.NewReader(sampleFile), Settings{}, Known{})
+	if err != nil || res.Accepted != 3 || len(res.Problems) != 0 {
+		t.Fatalf("the sample is not sound: %+v %v", res, err)
+	}
+	var b strings.Builder
+	b.WriteString(`# Trade files
+
+Generated from the tables that the checker works by. [D] marks what Infinia's public documentation prints, [O] what this project decided.
+
+## Sending one
+
+Log in over SFTP with the app's key; the user name is the appId. Write ` + "`/upload/<requestNo>.csv`" + ` [O] and find the results in ` + "`/result`" + `. An upload counts as complete [O]
+
+- when it was renamed to that name from a temporary one (` + "`.part`, `.filepart`, `.tmp`, `~`" + `, a leading dot), at once;
+- when ` + "`<requestNo>.csv.done`" + ` was written beside it, or ` + "`<requestNo>.csv.sha256`" + ` with the hex digest of the whole file;
+- or when it was closed and then left untouched for 5 seconds (a setting of the app; 1 in ` + "`infinia dev`" + `).
+
+` + "```" + `
+sftp> put trades.csv /upload/TDU-20250903-0001.csv.part
+sftp> rename /upload/TDU-20250903-0001.csv.part /upload/TDU-20250903-0001.csv
+` + "```" + `
+
+Then ask ` + "`trade-details/query`" + ` with the requestNo until the status is no longer PROCESSING.
+
+The same bytes again under the same requestNo: the same result. Other bytes after FAILED are its next attempt; nothing was booked. Other bytes while it is judged, or after SUCCESS or PARTIAL, are dropped, and the summary lists them.
+
+## The file
+
+Comma separated, a header line, quotes as in RFC 4180. UTF-8, with or without a mark, UTF-16 and GB18030 are recognised [O]. The columns may stand in any order, their names in any letter case [O]. Lengths are characters.
+
+| Column [D] | Most | Needed | |
+|---|---|---|---|
+`)
+	for _, c := range Columns() {
+		most := "-"
+		if c.Max > 0 {
+			most = fmt.Sprint(c.Max)
+		}
+		need := map[string]string{"M": "always", "O": "no"}[c.Need]
+		if need == "" {
+			need = "when " + c.Need
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, most, need, c.Rule)
+	}
+	b.WriteString("\n```csv\n" + sampleFile + "```\n" + `
+A row is a sale (amount above zero) or a return (below zero); an exchange is a return and a later sale [O]. Its identity is sellerId, orderId, sku, transactionTime and the sign: filed again with the same currency and amount it books nothing and is accepted, and may move a sale from Not Shipped to Shipped; with another currency or amount it is an error. Returns of a sellerId, orderId and sku may not exceed its sales, over all files, and are taken off shipped sales first. A row needs a seller whose binding in its currency is, or once was, successful.
+
+## Results
+
+One bad row and nothing of the file counts: FAILED. An app can be set to take the good rows: PARTIAL [O].
+
+` + "`/result/<requestNo>_summary.json`" + ` has status, attempt, counts and the SHA-256 judged. ` + "`/result/<requestNo>_error.csv`" + `, also behind the query's ` + "`errorFileUrl`" + `, has the rows as they were sent and three columns more: ` + "`lineNumber`" + ` as an editor counts it, ` + "`errorCount`" + `, and ` + "`errors`" + `, each as what is wrong and how to mend it. Mend the cells and send that file as it is, under the same requestNo: the three columns are ignored.
+
+## What is checked beyond each cell
+
+| | What is wrong | How to mend it |
+|---|---|---|
+`)
+	for _, r := range Rules() {
+		kind := "row"
+		switch {
+		case r.File:
+			kind = "file"
+		case r.Warning:
+			kind = "warning"
+		}
+		what := strings.NewReplacer("{line}", "N", "{name}", "X", "{count}", "N").Replace(strings.TrimSpace(r.Column + " " + r.Wrong))
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", kind, what, strings.NewReplacer("{name}", "X").Replace(r.Fix))
+	}
+	return b.String()
+}
