@@ -45,7 +45,14 @@ func randomUnit(random *rand.Rand) Unit {
 	seller := SellerKey{"demo", fmt.Sprint(random.IntN(5))}
 	account := AccountKey{"demo", []string{"seller", "used"}[random.IntN(2)], seller.SellerID, "CNH"}
 	amount, bind, refuse, fail := random.Int64N(100), random.IntN(3) == 0, random.IntN(4) == 0, random.IntN(6) == 0
-	return Unit{Keys: Keys{Sellers: []SellerKey{seller}, Accounts: []AccountKey{account}}, Judge: func(v *View) error {
+	share := 1<<40 + random.Int64N(30)
+	return Unit{Keys: Keys{Sellers: []SellerKey{seller}, Accounts: []AccountKey{account}, Shares: []int64{share}}, Judge: func(v *View) error {
+		if s, ok := v.Shares.Get(share); !ok {
+			v.Shares.Put(share, pgdb.Share{ID: share, Amount: amount, State: "HELD"})
+		} else {
+			s.State, s.FinishedAt = "ENDED", amount
+			v.Shares.Put(share, s)
+		}
 		s, ok := v.Sellers.Get(seller)
 		if !ok {
 			s = pgdb.Seller{ID: v.NextID(), AppID: seller.AppID, SellerID: seller.SellerID}
@@ -93,6 +100,13 @@ func sameAsDatabase(t *testing.T, db *DB, round int) (rows int) {
 			is, err := q.GetAccount(ctx, pgdb.GetAccountParams(k))
 			if NotFound(err) != !known || known && is != v.Accounts.rows[k] {
 				t.Errorf("round %d: account %v is %+v, carried %v %+v", round, k, is, known, v.Accounts.rows[k])
+			}
+			rows++
+		}
+		for k, known := range v.Shares.asked {
+			is, err := q.GetShare(ctx, k)
+			if NotFound(err) != !known || known && is != v.Shares.rows[k] {
+				t.Errorf("round %d: share %d is %+v, carried %v %+v", round, k, is, known, v.Shares.rows[k])
 			}
 			rows++
 		}

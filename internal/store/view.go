@@ -166,10 +166,10 @@ func (v *View) begin(g given) {
 const carriedMost = 200_000
 
 // carry makes the view of the next group. On SQLite this writer is the only one, so that what it has just committed is
-// what it would load again: apps, sellers with their bindings, and accounts stay.
+// what it would load again: apps, sellers with their bindings, accounts, and shares that have not ended stay.
 func (v *View) carry() *View {
 	next := newView()
-	if len(v.Accounts.rows)+len(v.Bindings.rows)+len(v.Sellers.rows) > carriedMost {
+	if len(v.Accounts.rows)+len(v.Bindings.rows)+len(v.Sellers.rows)+len(v.Shares.rows) > carriedMost {
 		return next
 	}
 	for _, id := range v.Bindings.order {
@@ -179,7 +179,16 @@ func (v *View) carry() *View {
 		}
 	}
 	next.bindings, next.books = v.bindings, v.books
-	next.Apps, next.Sellers, next.Bindings, next.Accounts = v.Apps.carry(), v.Sellers.carry(), v.Bindings.carry(), v.Accounts.carry()
+	for _, id := range v.Shares.order {
+		if v.Shares.asked[id] { // a share changes once, when it ends
+			delete(v.Shares.rows, id)
+			delete(v.Shares.asked, id)
+		} else {
+			v.Shares.asked[id] = true
+		}
+	}
+	v.Shares.order = v.Shares.order[:0]
+	next.Apps, next.Sellers, next.Bindings, next.Accounts, next.Shares = v.Apps.carry(), v.Sellers.carry(), v.Bindings.carry(), v.Accounts.carry(), v.Shares.carry()
 	return next
 }
 
