@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"syscall"
 
@@ -31,6 +32,9 @@ func (c devCmd) Run(ctx context.Context, con console) error {
 	data, err := filepath.Abs(c.Data) // sandbox.json names files, for whoever stands in another folder
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(filepath.Join(data, "keys")); err == nil && (c.Review || c.Callback != "") {
+		fmt.Fprintln(con.err, "note: this sandbox is made already; --review and --callback change nothing, infinia app settings does")
 	}
 	s, err := server.StartSandbox(ctx, server.SandboxConfig{
 		Config: server.Config{Data: data, HTTP: c.HTTP, SFTP: c.SFTP, KeyBits: c.KeyBits,

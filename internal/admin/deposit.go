@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -120,8 +121,11 @@ func (s *server) reverseDeposit(ctx context.Context, in *onID[Act]) (Deposit, er
 			before := showDeposit(d)
 			d.ReversedAt = v.Now()
 			v.Deposits.Put(key, d)
-			return change[Deposit]{subject: depositSubject(d), before: before, after: showDeposit(d)},
-				ledger.Post(v, ledger.ForReversal, d.ID, from, to, d.Amount)
+			err = ledger.Post(v, ledger.ForReversal, d.ID, from, to, d.Amount)
+			if errors.Is(err, ledger.ErrShort) {
+				err = huma.Error409Conflict("the deposit is shared or held already: the platform has less than its amount available")
+			}
+			return change[Deposit]{subject: depositSubject(d), before: before, after: showDeposit(d)}, err
 		}})
 }
 

@@ -96,7 +96,7 @@ func TestReversal(t *testing.T) {
 	r.trades("T-1", "S1", "50.00")
 	call[infinia.RevenueSharingReply](r, infinia.OpRevenueSharing, map[string]string{"requestNo": "R-1", "sellerId": "S1", "currency": "CNH", "amount": "50"})
 	_, err := r.ReverseDeposit(r.Context(), d.ID, r.act()) // 100 less 50 held is less than 60
-	if e := r.refused(err, 409); !strings.Contains(e.Detail, "not enough") {
+	if e := r.refused(err, 409); !strings.Contains(e.Detail, "shared or held already") {
 		t.Errorf("refusal: %v", e)
 	}
 	must(r, r.AddDeposit, r.newDeposit("BANK 3", "10"))

@@ -338,8 +338,10 @@ func guard(log *slog.Logger, err *error) {
 		*err = sftp.ErrSSHFxFailure
 	}
 	switch {
-	case *err == nil, *err == io.EOF,
-		errors.Is(*err, sftp.ErrSSHFxFailure), errors.Is(*err, sftp.ErrSSHFxPermissionDenied),
+	case *err == nil, *err == io.EOF:
+	case errors.Is(*err, sftp.ErrSSHFxPermissionDenied): // most clients show no more than that, not the reason
+		log.Warn("sftp request refused", "why", *err)
+	case errors.Is(*err, sftp.ErrSSHFxFailure),
 		errors.Is(*err, sftp.ErrSSHFxNoSuchFile), errors.Is(*err, sftp.ErrSSHFxOpUnsupported):
 	case errors.Is(*err, fs.ErrNotExist):
 		*err = sftp.ErrSSHFxNoSuchFile

@@ -79,7 +79,7 @@ func StartSandbox(ctx context.Context, cfg SandboxConfig) (_ *Sandbox, err error
 		return nil, err
 	}
 	keysDir := filepath.Join(cfg.Data, "keys")
-	if err := os.MkdirAll(keysDir, 0o700); err != nil {
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, err
 	}
 	s := &Sandbox{filePath: filepath.Join(cfg.Data, "sandbox.json")}
@@ -96,6 +96,14 @@ func StartSandbox(ctx context.Context, cfg SandboxConfig) (_ *Sandbox, err error
 		PlatformPublicKey: filepath.Join(keysDir, "platform_public.pem"),
 		SFTPPrivateKey:    filepath.Join(keysDir, "sftp_key"),
 		SFTPHostKey:       filepath.Join(keysDir, "sftp_host_key.pub"),
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Data, databaseName)); err == nil {
+		if _, err := os.Stat(filepath.Join(keysDir, "admin_token")); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s holds a database, but no sandbox's keys: it is not a sandbox's folder", cfg.Data)
+		}
+	}
+	if err := os.MkdirAll(keysDir, 0o700); err != nil {
+		return nil, err
 	}
 	token, err := keptFile(filepath.Join(keysDir, "admin_token"), func() ([]byte, error) { return []byte(rand.Text()), nil })
 	if err != nil {

@@ -209,6 +209,18 @@ func TestDatabaseOfTheOtherKindIsRefused(t *testing.T) {
 	if _, err := Start(t.Context(), production); err == nil || !strings.Contains(err.Error(), "database of a sandbox") {
 		t.Errorf("production over a sandbox's database: %v", err)
 	}
+	if _, err := StartSandbox(t.Context(), sandbox); err == nil || !strings.Contains(err.Error(), "not a sandbox's folder") {
+		t.Errorf("a sandbox over production's folder: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(sandbox.Data, "keys")); err == nil {
+		t.Error("a sandbox's keys were made in production's folder")
+	}
+	if err := os.MkdirAll(filepath.Join(sandbox.Data, "keys"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(sandbox.Data, "keys", "admin_token"), []byte("a token of a sandbox"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := StartSandbox(t.Context(), sandbox); err == nil || !strings.Contains(err.Error(), "database of a production") {
 		t.Errorf("a sandbox over production's database: %v", err)
 	}
