@@ -259,9 +259,9 @@ func TestOurTextIsNoFormula(t *testing.T) {
 func TestSummaryFields(t *testing.T) {
 	t.Parallel()
 	got, err := json.Marshal(Summary{RequestNo: "TDU-1", Status: "FAILED", Attempt: 2, TotalRows: 3, AcceptedRows: 1, RejectedRows: 2,
-		SHA256: "ab", FailReason: "file: is cut", FinishedAt: "2025-09-03T06:05:00Z", RefusedUploads: []RefusedUpload{{"cd", "2025-09-03T07:00:00Z"}}})
+		SHA256: "ab", FailReason: "file: is cut", FinishedAt: "2025-09-03T06:05:00Z", Warnings: []Warning{{4, "row: odd"}}, RefusedUploads: []RefusedUpload{{"cd", "2025-09-03T07:00:00Z"}}})
 	want := `{"requestNo":"TDU-1","status":"FAILED","attempt":2,"totalRows":3,"acceptedRows":1,"rejectedRows":2,"sha256":"ab",` +
-		`"failReason":"file: is cut","finishedAt":"2025-09-03T06:05:00Z","refusedUploads":[{"sha256":"cd","at":"2025-09-03T07:00:00Z"}]}`
+		`"failReason":"file: is cut","finishedAt":"2025-09-03T06:05:00Z","warnings":[{"line":4,"text":"row: odd"}],"refusedUploads":[{"sha256":"cd","at":"2025-09-03T07:00:00Z"}]}`
 	if diff := cmp.Diff(want, string(got)); diff != "" || err != nil {
 		t.Error(diff, err)
 	}

@@ -87,7 +87,7 @@ A row is a sale (amount above zero) or a return (below zero); an exchange is a r
 
 One bad row and nothing of the file counts: FAILED. An app can be set to take the good rows: PARTIAL [O].
 
-` + "`/result/<requestNo>_summary.json`" + ` has status, attempt, counts and the SHA-256 judged. ` + "`/result/<requestNo>_error.csv`" + `, also behind the query's ` + "`errorFileUrl`" + `, has the rows as they were sent and three columns more: ` + "`lineNumber`" + ` as an editor counts it, ` + "`errorCount`" + `, and ` + "`errors`" + `, each as what is wrong and how to mend it. Mend the cells and send that file as it is, under the same requestNo: the three columns are ignored.
+` + "`/result/<requestNo>_summary.json`" + ` has status, attempt, counts, the SHA-256 judged, the first warnings of accepted rows, and uploads that were dropped. ` + "`/result/<requestNo>_error.csv`" + `, also behind the query's ` + "`errorFileUrl`" + `, has the rows as they were sent and three columns more: ` + "`lineNumber`" + ` as an editor counts it, ` + "`errorCount`" + `, and ` + "`errors`" + `, each as what is wrong and how to mend it. Mend the cells and send that file as it is, under the same requestNo: the three columns are ignored.
 
 ## What is checked beyond each cell
 

@@ -110,6 +110,8 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	f.TotalRows, f.AcceptedRows, f.RejectedRows, f.FailReason = int64(res.Total), int64(res.Accepted), int64(res.Rejected), res.FailReason()
 	if f.State == fileFailed {
 		res.Rows, f.AcceptedRows = nil, 0
+	} else if f.Warnings, err = warningsText(res); err != nil { // the error file of a failed one has them
+		return err
 	}
 	if len(res.Parts) == 1 {
 		f.SellerID, f.Currency = res.Parts[0].SellerID, string(res.Parts[0].Currency)
@@ -130,7 +132,7 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 		return err
 	}
 	// No row is wrong by itself, but together they are more than an account can hold. Nothing was booked.
-	f.State, f.AcceptedRows, res.Rows = fileFailed, 0, nil
+	f.State, f.AcceptedRows, f.Warnings, res.Rows = fileFailed, 0, "", nil
 	if err := im.alone(ctx, "clear rows", func(ctx context.Context, q *pgdb.Queries) error { return q.DeleteRowsOfFile(ctx, f.ID) }); err != nil {
 		return err
 	}

@@ -21,8 +21,17 @@ type Summary struct {
 	FailReason   string `json:"failReason,omitempty"`
 	FinishedAt   string `json:"finishedAt"` // RFC 3339, UTC
 
+	// Warnings are the first of those in accepted rows, at most 100: they count as they are.
+	Warnings []Warning `json:"warnings"`
+
 	// RefusedUploads are other bytes that came under this requestNo when they could no longer count.
 	RefusedUploads []RefusedUpload `json:"refusedUploads"`
+}
+
+// Warning is what is odd about a row that counts.
+type Warning struct {
+	Line int    `json:"line"`
+	Text string `json:"text"`
 }
 
 // RefusedUpload is one upload that was dropped.

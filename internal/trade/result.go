@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/openinfinia/infinia"
@@ -65,7 +66,12 @@ func (im *Importer) publish(f pgdb.TradeFile, refused []pgdb.TradeRefused) error
 	}
 	s := Summary{RequestNo: f.RequestNo, Status: f.State, Attempt: int(f.Attempt), TotalRows: int(f.TotalRows), AcceptedRows: int(f.AcceptedRows),
 		RejectedRows: int(f.RejectedRows), SHA256: f.SHA256, FailReason: f.FailReason, FinishedAt: store.Time(f.FinishedAt).Format(time.RFC3339),
-		RefusedUploads: []RefusedUpload{}}
+		Warnings: []Warning{}, RefusedUploads: []RefusedUpload{}}
+	if f.Warnings != "" {
+		if err := json.Unmarshal([]byte(f.Warnings), &s.Warnings); err != nil {
+			return err
+		}
+	}
 	for _, r := range refused {
 		s.RefusedUploads = append(s.RefusedUploads, RefusedUpload{SHA256: r.SHA256, At: store.Time(r.At).Format(time.RFC3339)})
 	}
@@ -74,4 +80,22 @@ func (im *Importer) publish(f pgdb.TradeFile, refused []pgdb.TradeRefused) error
 		enc.SetIndent("", "  ")
 		return enc.Encode(s)
 	})
+}
+
+// warningsMost is how many warnings of an accepted file are kept for its summary.
+const warningsMost = 100
+
+// warningsText is what is kept of a file's warnings, as JSON; empty when there are none.
+func warningsText(res *Result) (string, error) {
+	var all []Warning
+	for _, p := range res.Problems {
+		if p.Warning && len(all) < warningsMost {
+			all = append(all, Warning{Line: p.Line, Text: strings.TrimPrefix(p.String(), "warning: ")})
+		}
+	}
+	if len(all) == 0 {
+		return "", nil
+	}
+	text, err := json.Marshal(all)
+	return string(text), err
 }

@@ -217,6 +217,7 @@ type TradeFile struct {
 	AcceptedRows int64
 	RejectedRows int64
 	FailReason   string
+	Warnings     string
 	ReceivedAt   int64
 	FinishedAt   int64
 }

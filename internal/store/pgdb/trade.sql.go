@@ -81,7 +81,7 @@ func (q *Queries) FindBookedRow(ctx context.Context, arg FindBookedRowParams) (F
 }
 
 const getTradeFile = `-- name: GetTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, received_at, finished_at FROM trade_file WHERE id = $1
+SELECT id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at FROM trade_file WHERE id = $1
 `
 
 func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error) {
@@ -102,6 +102,7 @@ func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error)
 		&i.AcceptedRows,
 		&i.RejectedRows,
 		&i.FailReason,
+		&i.Warnings,
 		&i.ReceivedAt,
 		&i.FinishedAt,
 	)
@@ -109,8 +110,8 @@ func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error)
 }
 
 const insertTradeFile = `-- name: InsertTradeFile :exec
-INSERT INTO trade_file (id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, received_at, finished_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+INSERT INTO trade_file (id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 `
 
 type InsertTradeFileParams struct {
@@ -128,6 +129,7 @@ type InsertTradeFileParams struct {
 	AcceptedRows int64
 	RejectedRows int64
 	FailReason   string
+	Warnings     string
 	ReceivedAt   int64
 	FinishedAt   int64
 }
@@ -148,6 +150,7 @@ func (q *Queries) InsertTradeFile(ctx context.Context, arg InsertTradeFileParams
 		arg.AcceptedRows,
 		arg.RejectedRows,
 		arg.FailReason,
+		arg.Warnings,
 		arg.ReceivedAt,
 		arg.FinishedAt,
 	)
@@ -350,7 +353,7 @@ func (q *Queries) ListTradeRefused(ctx context.Context, fileID int64) ([]TradeRe
 }
 
 const newestTradeFile = `-- name: NewestTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, received_at, finished_at FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
+SELECT id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
 `
 
 type NewestTradeFileParams struct {
@@ -376,6 +379,7 @@ func (q *Queries) NewestTradeFile(ctx context.Context, arg NewestTradeFileParams
 		&i.AcceptedRows,
 		&i.RejectedRows,
 		&i.FailReason,
+		&i.Warnings,
 		&i.ReceivedAt,
 		&i.FinishedAt,
 	)
@@ -383,7 +387,7 @@ func (q *Queries) NewestTradeFile(ctx context.Context, arg NewestTradeFileParams
 }
 
 const pageTradeFiles = `-- name: PageTradeFiles :many
-SELECT id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, received_at, finished_at FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
+SELECT id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
 `
 
 type PageTradeFilesParams struct {
@@ -424,6 +428,7 @@ func (q *Queries) PageTradeFiles(ctx context.Context, arg PageTradeFilesParams) 
 			&i.AcceptedRows,
 			&i.RejectedRows,
 			&i.FailReason,
+			&i.Warnings,
 			&i.ReceivedAt,
 			&i.FinishedAt,
 		); err != nil {
@@ -461,8 +466,8 @@ func (q *Queries) UpdateBookedRow(ctx context.Context, arg UpdateBookedRowParams
 }
 
 const updateTradeFile = `-- name: UpdateTradeFile :exec
-UPDATE trade_file SET state = $1, seller_id = $2, currency = $3, total_rows = $4, accepted_rows = $5, rejected_rows = $6, fail_reason = $7, finished_at = $8
-WHERE id = $9
+UPDATE trade_file SET state = $1, seller_id = $2, currency = $3, total_rows = $4, accepted_rows = $5, rejected_rows = $6, fail_reason = $7, warnings = $8, finished_at = $9
+WHERE id = $10
 `
 
 type UpdateTradeFileParams struct {
@@ -473,6 +478,7 @@ type UpdateTradeFileParams struct {
 	AcceptedRows int64
 	RejectedRows int64
 	FailReason   string
+	Warnings     string
 	FinishedAt   int64
 	ID           int64
 }
@@ -486,6 +492,7 @@ func (q *Queries) UpdateTradeFile(ctx context.Context, arg UpdateTradeFileParams
 		arg.AcceptedRows,
 		arg.RejectedRows,
 		arg.FailReason,
+		arg.Warnings,
 		arg.FinishedAt,
 		arg.ID,
 	)

@@ -5,11 +5,11 @@ SELECT * FROM trade_file WHERE id = sqlc.arg(id);
 SELECT * FROM trade_file WHERE app_id = sqlc.arg(app_id) AND request_no = sqlc.arg(request_no) ORDER BY attempt DESC LIMIT 1;
 
 -- name: InsertTradeFile :exec
-INSERT INTO trade_file (id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, received_at, finished_at)
-VALUES (sqlc.arg(id), sqlc.arg(app_id), sqlc.arg(request_no), sqlc.arg(attempt), sqlc.arg(state), sqlc.arg(sha256), sqlc.arg(size), sqlc.arg(path), sqlc.arg(seller_id), sqlc.arg(currency), sqlc.arg(total_rows), sqlc.arg(accepted_rows), sqlc.arg(rejected_rows), sqlc.arg(fail_reason), sqlc.arg(received_at), sqlc.arg(finished_at));
+INSERT INTO trade_file (id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at)
+VALUES (sqlc.arg(id), sqlc.arg(app_id), sqlc.arg(request_no), sqlc.arg(attempt), sqlc.arg(state), sqlc.arg(sha256), sqlc.arg(size), sqlc.arg(path), sqlc.arg(seller_id), sqlc.arg(currency), sqlc.arg(total_rows), sqlc.arg(accepted_rows), sqlc.arg(rejected_rows), sqlc.arg(fail_reason), sqlc.arg(warnings), sqlc.arg(received_at), sqlc.arg(finished_at));
 
 -- name: UpdateTradeFile :exec
-UPDATE trade_file SET state = sqlc.arg(state), seller_id = sqlc.arg(seller_id), currency = sqlc.arg(currency), total_rows = sqlc.arg(total_rows), accepted_rows = sqlc.arg(accepted_rows), rejected_rows = sqlc.arg(rejected_rows), fail_reason = sqlc.arg(fail_reason), finished_at = sqlc.arg(finished_at)
+UPDATE trade_file SET state = sqlc.arg(state), seller_id = sqlc.arg(seller_id), currency = sqlc.arg(currency), total_rows = sqlc.arg(total_rows), accepted_rows = sqlc.arg(accepted_rows), rejected_rows = sqlc.arg(rejected_rows), fail_reason = sqlc.arg(fail_reason), warnings = sqlc.arg(warnings), finished_at = sqlc.arg(finished_at)
 WHERE id = sqlc.arg(id);
 
 -- name: PageTradeFiles :many

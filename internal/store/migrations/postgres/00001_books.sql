@@ -170,6 +170,7 @@ CREATE TABLE trade_file (
     accepted_rows bigint NOT NULL,
     rejected_rows bigint NOT NULL,
     fail_reason   text NOT NULL,
+    warnings      text NOT NULL,
     received_at   bigint NOT NULL,
     finished_at   bigint NOT NULL,
     UNIQUE (app_id, request_no, attempt)

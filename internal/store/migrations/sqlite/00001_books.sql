@@ -170,6 +170,7 @@ CREATE TABLE trade_file (
     accepted_rows integer NOT NULL,
     rejected_rows integer NOT NULL,
     fail_reason   text NOT NULL,
+    warnings      text NOT NULL,
     received_at   integer NOT NULL,
     finished_at   integer NOT NULL,
     UNIQUE (app_id, request_no, attempt)
