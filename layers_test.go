@@ -19,6 +19,7 @@ var layers = []struct {
 	packages []string
 	why      string
 }{
+	{[]string{"internal/needs"}, "only tests import it"},
 	{[]string{"money", "envelope"}, "whoever imports them pays nothing: standard library only"},
 	{[]string{""}, "the SDK, which is the vocabulary of everything above: standard library only"},
 	{[]string{"internal/store/pgdb"}, "generated; only package store decides how a query runs"},

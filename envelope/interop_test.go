@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/openinfinia/infinia/envelope"
+	"github.com/openinfinia/infinia/internal/needs"
 )
 
 // What we seal must open with the tools that integrators have. The vectors
@@ -20,7 +21,7 @@ const (
 )
 
 func TestOpenSSLOpensOurs(t *testing.T) {
-	needs(t, "openssl")
+	needs.Program(t, "openssl")
 	for _, blockBytes := range []int{envelope.FullBlock, 64} {
 		t.Run(strconv.Itoa(blockBytes), func(t *testing.T) {
 			data, signature := seal(t, blockBytes)
@@ -44,7 +45,7 @@ func TestOpenSSLOpensOurs(t *testing.T) {
 }
 
 func TestJDKOpensOurs(t *testing.T) {
-	needs(t, "java")
+	needs.Program(t, "java")
 	for _, blockBytes := range []int{envelope.FullBlock, 64} {
 		t.Run(strconv.Itoa(blockBytes), func(t *testing.T) {
 			t.Parallel()

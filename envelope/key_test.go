@@ -14,6 +14,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/openinfinia/infinia/envelope"
+	"github.com/openinfinia/infinia/internal/needs"
 )
 
 // testKey reads testdata/keys/test-<name>.pem.
@@ -54,7 +55,7 @@ func TestParseKeyForms(t *testing.T) {
 }
 
 func TestParseKeyFromOpenSSL(t *testing.T) {
-	needs(t, "openssl")
+	needs.Program(t, "openssl")
 	const in = "testdata/keys/test-client-2048.pem"
 	key := testKey(t, "client-2048")
 	for _, tt := range []struct {
@@ -195,17 +196,4 @@ func glob(t testing.TB, pattern string) []string {
 		t.Fatalf("%s matches nothing (%v)", pattern, err)
 	}
 	return files
-}
-
-// needs skips the test when a program is absent, and fails it instead where
-// INFINIA_TEST_ALL promises that all are there.
-func needs(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv("INFINIA_TEST_ALL") != "" {
-		t.Fatalf("%s is not installed, and INFINIA_TEST_ALL is set", program)
-	}
-	t.Skipf("%s is not installed", program)
 }

@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -18,22 +17,9 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"github.com/openinfinia/infinia/internal/needs"
 	"github.com/openinfinia/infinia/internal/op"
 )
-
-// needs skips a test whose program is not installed, except where everything has to run.
-func needs(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("INFINIA_TEST_ALL") != "" {
-		t.Fatal(err)
-	}
-	t.Skip(err)
-	return ""
-}
 
 // surfer is a real browser before the pages, with the platform that it returns to.
 type surfer struct {
@@ -46,7 +32,7 @@ type surfer struct {
 
 func newSurfer(t *testing.T, settings string) *surfer {
 	t.Helper()
-	chromium := needs(t, "chromium")
+	chromium := needs.Program(t, "chromium")
 	s := &surfer{back: make(chan *url.URL, 9), shots: os.Getenv("INFINIA_SCREENSHOTS")}
 	if s.shots == "" {
 		s.shots = t.TempDir()

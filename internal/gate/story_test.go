@@ -291,24 +291,21 @@ func (s *story) list(what string) {
 		text := func(minor int64, currency string) string {
 			return money.Amount{Minor: minor, Currency: money.Currency(currency)}.String()
 		}
-		name := map[int64]pgdb.Account{}
 		for i := range accounts {
 			a := accounts[len(accounts)-1-i]
-			name[a.ID] = a
 			if what == "accounts" {
 				s.say("%s", strings.Join(strings.Fields(fmt.Sprintf("%s %s %s balance %s held %s", a.Kind, a.SellerID, a.Currency, text(a.Balance, a.Currency), text(a.Held, a.Currency))), " "))
 			}
 		}
 		switch what {
 		case "postings":
-			postings, err := q.PagePostings(ctx, pgdb.PagePostingsParams{Before: 1 << 62, Most: most})
+			postings, err := q.PagePostingsWithAccounts(ctx, pgdb.PagePostingsWithAccountsParams{Before: 1 << 62, Most: most})
 			if err != nil {
 				return err
 			}
 			for i := range postings {
 				p := postings[len(postings)-1-i]
-				from, to := name[p.FromID], name[p.ToID]
-				s.say("%s %s %s: %s #%d -> %s #%d", p.Kind, text(p.Amount, from.Currency), from.Currency, from.Kind, p.FromNo, to.Kind, p.ToNo)
+				s.say("%s %s %s: %s #%d -> %s #%d", p.Kind, text(p.Amount, p.Currency), p.Currency, p.FromKind, p.FromNo, p.ToKind, p.ToNo)
 			}
 		case "deliveries":
 			deliveries, err := q.PageDeliveries(ctx, pgdb.PageDeliveriesParams{Before: 1 << 62, Most: most})

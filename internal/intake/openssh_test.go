@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/openinfinia/infinia/internal/needs"
 )
 
 // openssh prepares OpenSSH's sftp with a batch of commands.
@@ -28,7 +30,7 @@ func (r *rig) openssh(app, batch string, options ...string) (*exec.Cmd, *bytes.B
 		"-F", "none", "-b", file, "-P", port, "-i", r.files[app], "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
 		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
 	}, options...)
-	cmd := exec.Command(needs(r.t, "sftp"), append(args, app+"@127.0.0.1")...)
+	cmd := exec.Command(needs.Program(r.t, "sftp"), append(args, app+"@127.0.0.1")...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	return cmd, &out

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -299,18 +298,4 @@ func newKey(t *testing.T) (ssh.Signer, string) {
 		t.Fatal(err)
 	}
 	return key, path
-}
-
-// needs skips a test whose program is not installed, unless all tests are demanded.
-func needs(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("INFINIA_TEST_ALL") != "" {
-		t.Fatalf("INFINIA_TEST_ALL is set: %v", err)
-	}
-	t.Skip(err)
-	return ""
 }

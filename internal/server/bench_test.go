@@ -20,6 +20,7 @@ import (
 
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/envelope"
+	"github.com/openinfinia/infinia/internal/needs"
 	"github.com/openinfinia/infinia/internal/store"
 )
 
@@ -138,7 +139,7 @@ func post(b *testing.B, client *http.Client, url string, body []byte) {
 // bits, were made at an earlier start.
 func BenchmarkDevStart(b *testing.B) {
 	program := filepath.Join(b.TempDir(), "infinia")
-	if out, err := exec.Command(needs(b, "go"), "build", "-o", program, "../../cmd/infinia").CombinedOutput(); err != nil {
+	if out, err := exec.Command(needs.Program(b, "go"), "build", "-o", program, "../../cmd/infinia").CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
 	data := filepath.Join(b.TempDir(), ".infinia")

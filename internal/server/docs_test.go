@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/needs"
 	"github.com/openinfinia/infinia/internal/store"
 )
 
@@ -36,11 +37,11 @@ func startWhole(t *testing.T, dir string) *rig {
 
 func TestDocumentedShellCalls(t *testing.T) {
 	t.Parallel()
-	needs(t, "openssl")
-	needs(t, "curl")
+	needs.Program(t, "openssl")
+	needs.Program(t, "curl")
 	dir := t.TempDir()
 	r := startWhole(t, dir)
-	cmd := exec.CommandContext(t.Context(), needs(t, "bash"), "-eu", "-c", blocks(t, "openssl.md", "sh"))
+	cmd := exec.CommandContext(t.Context(), needs.Program(t, "bash"), "-eu", "-c", blocks(t, "openssl.md", "sh"))
 	cmd.Dir = dir
 	text, err := cmd.CombinedOutput()
 	if err != nil {
@@ -70,7 +71,7 @@ func TestDocumentedShellCalls(t *testing.T) {
 
 func TestDocumentedJavaCalls(t *testing.T) {
 	t.Parallel()
-	java := needs(t, "java")
+	java := needs.Program(t, "java")
 	dir := t.TempDir()
 	r := startWhole(t, dir)
 	if err := os.WriteFile(filepath.Join(dir, "InfiniaCall.java"), []byte(blocks(t, "java.md", "java")), 0o600); err != nil {

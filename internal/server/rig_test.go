@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -82,20 +81,6 @@ func testKey(t testing.TB, name string) *rsa.PrivateKey {
 		t.Fatal(err)
 	}
 	return key
-}
-
-// needs is the program's path. Without the program the test is skipped, or fails where all have to be there.
-func needs(t testing.TB, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("INFINIA_TEST_ALL") != "" {
-		t.Fatalf("INFINIA_TEST_ALL is set: %v", err)
-	}
-	t.Skip(err)
-	return ""
 }
 
 // eventually waits for what happens elsewhere; ask says whether it has.

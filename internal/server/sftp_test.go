@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/needs"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
@@ -31,7 +32,7 @@ func (r *rig) sftp(batch string, options ...string) *exec.Cmd {
 		"-F", "none", "-b", r.local("batch", batch), "-P", port, "-i", r.File.SFTPPrivateKey, "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
 		"-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + known, "-o", "LogLevel=ERROR",
 	}, options...)
-	return exec.CommandContext(r.t.Context(), needs(r.t, "sftp"), append(args, r.File.AppID+"@"+host)...)
+	return exec.CommandContext(r.t.Context(), needs.Program(r.t, "sftp"), append(args, r.File.AppID+"@"+host)...)
 }
 
 func (r *rig) runSFTP(batch string) {

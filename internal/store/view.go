@@ -179,15 +179,7 @@ func (v *View) carry() *View {
 		}
 	}
 	next.bindings, next.books = v.bindings, v.books
-	for _, id := range v.Shares.order {
-		if v.Shares.asked[id] { // a share changes once, when it ends
-			delete(v.Shares.rows, id)
-			delete(v.Shares.asked, id)
-		} else {
-			v.Shares.asked[id] = true
-		}
-	}
-	v.Shares.order = v.Shares.order[:0]
+	v.Shares.forgetChanged() // a share changes once, when it ends
 	next.Apps, next.Sellers, next.Bindings, next.Accounts, next.Shares = v.Apps.carry(), v.Sellers.carry(), v.Bindings.carry(), v.Accounts.carry(), v.Shares.carry()
 	return next
 }
@@ -270,6 +262,18 @@ func (t *Table[K, R]) carry() *Table[K, R] {
 	t.order = t.order[:0]
 	clear(t.queued)
 	return t
+}
+
+// forgetChanged drops the rows that the group has changed, though not those that it made.
+func (t *Table[K, R]) forgetChanged() {
+	t.order = slices.DeleteFunc(t.order, func(k K) bool {
+		changed := t.asked[k]
+		if changed {
+			delete(t.rows, k)
+			delete(t.asked, k)
+		}
+		return changed
+	})
 }
 
 // ask loads the row under k unless the group already has it.

@@ -432,47 +432,6 @@ func (q *Queries) PageDeposits(ctx context.Context, arg PageDepositsParams) ([]D
 	return items, nil
 }
 
-const pagePostings = `-- name: PagePostings :many
-SELECT id, kind, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at FROM posting WHERE id < $1 ORDER BY id DESC LIMIT $2
-`
-
-type PagePostingsParams struct {
-	Before int64
-	Most   int32
-}
-
-func (q *Queries) PagePostings(ctx context.Context, arg PagePostingsParams) ([]Posting, error) {
-	rows, err := q.db.Query(ctx, pagePostings, arg.Before, arg.Most)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Posting
-	for rows.Next() {
-		var i Posting
-		if err := rows.Scan(
-			&i.ID,
-			&i.Kind,
-			&i.RecordID,
-			&i.Amount,
-			&i.FromID,
-			&i.FromNo,
-			&i.FromBalance,
-			&i.ToID,
-			&i.ToNo,
-			&i.ToBalance,
-			&i.At,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const pageShares = `-- name: PageShares :many
 SELECT id, app_id, request_no, seller_id, currency, amount, note, binding_id, state, fail_code, allowed, committed, cap, day, accepted_at, finished_at FROM share WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR seller_id = $3) AND (CAST($4 AS text) = '' OR currency = $4) AND (CAST($5 AS text) = '' OR state = $5) ORDER BY id DESC LIMIT $6
 `

@@ -9,17 +9,6 @@ import (
 	"context"
 )
 
-const countTasks = `-- name: CountTasks :one
-SELECT count(*) FROM task
-`
-
-func (q *Queries) CountTasks(ctx context.Context) (int64, error) {
-	row := q.db.QueryRow(ctx, countTasks)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
 const deleteTask = `-- name: DeleteTask :exec
 DELETE FROM task WHERE id = $1
 `

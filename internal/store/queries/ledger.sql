@@ -22,9 +22,6 @@ SELECT * FROM account WHERE id < sqlc.arg(before) AND (CAST(sqlc.arg(app_id) AS 
 INSERT INTO posting (id, kind, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at)
 VALUES (sqlc.arg(id), sqlc.arg(kind), sqlc.arg(record_id), sqlc.arg(amount), sqlc.arg(from_id), sqlc.arg(from_no), sqlc.arg(from_balance), sqlc.arg(to_id), sqlc.arg(to_no), sqlc.arg(to_balance), sqlc.arg(at));
 
--- name: PagePostings :many
-SELECT * FROM posting WHERE id < sqlc.arg(before) ORDER BY id DESC LIMIT sqlc.arg(most);
-
 -- name: GetShare :one
 SELECT * FROM share WHERE id = sqlc.arg(id);
 

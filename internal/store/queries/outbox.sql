@@ -50,6 +50,3 @@ SELECT * FROM task WHERE queue = sqlc.arg(queue) AND due_at <= sqlc.arg(now) ORD
 
 -- name: NextDue :one
 SELECT due_at FROM task WHERE due_at > sqlc.arg(after) ORDER BY due_at LIMIT 1;
-
--- name: CountTasks :one
-SELECT count(*) FROM task;
