@@ -130,7 +130,7 @@ func showAccount(r pgdb.Account) Account {
 }
 
 func showPosting(r pgdb.PagePostingsWithAccountsRow) Posting {
-	return Posting{ID: idOf(r.ID), Purpose: r.Kind, RecordID: idOf(r.RecordID), AppID: r.AppID, Currency: r.Currency, Amount: decimal(r.Amount, r.Currency),
+	return Posting{ID: idOf(r.ID), Purpose: r.Purpose, RecordID: idOf(r.RecordID), AppID: r.AppID, Currency: r.Currency, Amount: decimal(r.Amount, r.Currency),
 		From: Side{AccountID: idOf(r.FromID), Kind: r.FromKind, SellerID: r.FromSellerID, No: r.FromNo, Balance: decimal(r.FromBalance, r.Currency)},
 		To:   Side{AccountID: idOf(r.ToID), Kind: r.ToKind, SellerID: r.ToSellerID, No: r.ToNo, Balance: decimal(r.ToBalance, r.Currency)},
 		At:   at(r.At)}

@@ -305,7 +305,7 @@ func (s *story) list(what string) {
 			}
 			for i := range postings {
 				p := postings[len(postings)-1-i]
-				s.say("%s %s %s: %s #%d -> %s #%d", p.Kind, text(p.Amount, p.Currency), p.Currency, p.FromKind, p.FromNo, p.ToKind, p.ToNo)
+				s.say("%s %s %s: %s #%d -> %s #%d", p.Purpose, text(p.Amount, p.Currency), p.Currency, p.FromKind, p.FromNo, p.ToKind, p.ToNo)
 			}
 		case "deliveries":
 			deliveries, err := q.PageDeliveries(ctx, pgdb.PageDeliveriesParams{Before: 1 << 62, Most: most})

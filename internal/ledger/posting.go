@@ -44,7 +44,7 @@ func Post(v *store.View, purpose string, recordID int64, from, to store.AccountK
 	put(v, b)
 	a, b = Get(v, from), Get(v, to) // with the ids that put gave them
 	v.Post(pgdb.Posting{
-		ID: v.NextID(), Kind: purpose, RecordID: recordID, Amount: amount, At: at,
+		ID: v.NextID(), Purpose: purpose, RecordID: recordID, Amount: amount, At: at,
 		FromID: a.ID, FromNo: a.LastNo, FromBalance: a.Balance,
 		ToID: b.ID, ToNo: b.LastNo, ToBalance: b.Balance,
 	})

@@ -32,7 +32,7 @@ func Verify(ctx context.Context, q *pgdb.Queries) (Report, error) {
 			return fmt.Sprintf("posting %d, number %d of account %d: says balance %d, counted %d, or goes back in time", f.ID, f.No, f.AccountID, f.Balance, f.Counted)
 		}),
 		check(ctx, &r, q.VerifyPostings, func(f pgdb.VerifyPostingsRow) string {
-			return fmt.Sprintf("posting %d (%s, amount %d): its accounts do not belong together", f.ID, f.Kind, f.Amount)
+			return fmt.Sprintf("posting %d (%s, amount %d): its accounts do not belong together", f.ID, f.Purpose, f.Amount)
 		}),
 		check(ctx, &r, q.VerifyFloors, func(f pgdb.VerifyFloorsRow) string {
 			return fmt.Sprintf("account %d (%s %s %s %s): balance %d with %d held is below its limit", f.ID, f.AppID, f.Kind, f.SellerID, f.Currency, f.Balance, f.Held)

@@ -33,7 +33,7 @@ func (q *Queries) GetKey(ctx context.Context, id int64) (AppKey, error) {
 
 const listPostingsOfAccount = `-- name: ListPostingsOfAccount :many
 
-SELECT p.id, p.kind, p.record_id, p.amount, p.from_id, p.from_no, p.from_balance, p.to_id, p.to_no, p.to_balance, p.at, a.app_id, a.currency, a.kind AS from_kind, a.seller_id AS from_seller_id, b.kind AS to_kind, b.seller_id AS to_seller_id
+SELECT p.id, p.purpose, p.record_id, p.amount, p.from_id, p.from_no, p.from_balance, p.to_id, p.to_no, p.to_balance, p.at, a.app_id, a.currency, a.kind AS from_kind, a.seller_id AS from_seller_id, b.kind AS to_kind, b.seller_id AS to_seller_id
 FROM posting p JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id
 WHERE (p.from_id = $1 AND p.from_no >= $2 AND p.from_no < $3)
     OR (p.to_id = $1 AND p.to_no >= $2 AND p.to_no < $3)
@@ -47,7 +47,7 @@ type ListPostingsOfAccountParams struct {
 
 type ListPostingsOfAccountRow struct {
 	ID           int64
-	Kind         string
+	Purpose      string
 	RecordID     int64
 	Amount       int64
 	FromID       int64
@@ -77,7 +77,7 @@ func (q *Queries) ListPostingsOfAccount(ctx context.Context, arg ListPostingsOfA
 		var i ListPostingsOfAccountRow
 		if err := rows.Scan(
 			&i.ID,
-			&i.Kind,
+			&i.Purpose,
 			&i.RecordID,
 			&i.Amount,
 			&i.FromID,
@@ -143,7 +143,7 @@ func (q *Queries) PageApps(ctx context.Context, arg PageAppsParams) ([]App, erro
 }
 
 const pagePostingsWithAccounts = `-- name: PagePostingsWithAccounts :many
-SELECT p.id, p.kind, p.record_id, p.amount, p.from_id, p.from_no, p.from_balance, p.to_id, p.to_no, p.to_balance, p.at, a.app_id, a.currency, a.kind AS from_kind, a.seller_id AS from_seller_id, b.kind AS to_kind, b.seller_id AS to_seller_id
+SELECT p.id, p.purpose, p.record_id, p.amount, p.from_id, p.from_no, p.from_balance, p.to_id, p.to_no, p.to_balance, p.at, a.app_id, a.currency, a.kind AS from_kind, a.seller_id AS from_seller_id, b.kind AS to_kind, b.seller_id AS to_seller_id
 FROM posting p JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id
 WHERE p.id < $1 ORDER BY p.id DESC LIMIT $2
 `
@@ -155,7 +155,7 @@ type PagePostingsWithAccountsParams struct {
 
 type PagePostingsWithAccountsRow struct {
 	ID           int64
-	Kind         string
+	Purpose      string
 	RecordID     int64
 	Amount       int64
 	FromID       int64
@@ -184,7 +184,7 @@ func (q *Queries) PagePostingsWithAccounts(ctx context.Context, arg PagePostings
 		var i PagePostingsWithAccountsRow
 		if err := rows.Scan(
 			&i.ID,
-			&i.Kind,
+			&i.Purpose,
 			&i.RecordID,
 			&i.Amount,
 			&i.FromID,

@@ -211,13 +211,13 @@ func (q *Queries) InsertDeposit(ctx context.Context, arg InsertDepositParams) er
 }
 
 const insertPosting = `-- name: InsertPosting :exec
-INSERT INTO posting (id, kind, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at)
+INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 `
 
 type InsertPostingParams struct {
 	ID          int64
-	Kind        string
+	Purpose     string
 	RecordID    int64
 	Amount      int64
 	FromID      int64
@@ -232,7 +232,7 @@ type InsertPostingParams struct {
 func (q *Queries) InsertPosting(ctx context.Context, arg InsertPostingParams) error {
 	_, err := q.db.Exec(ctx, insertPosting,
 		arg.ID,
-		arg.Kind,
+		arg.Purpose,
 		arg.RecordID,
 		arg.Amount,
 		arg.FromID,

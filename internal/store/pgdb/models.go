@@ -138,7 +138,7 @@ type IDBlock struct {
 
 type Posting struct {
 	ID          int64
-	Kind        string
+	Purpose     string
 	RecordID    int64
 	Amount      int64
 	FromID      int64

@@ -95,10 +95,10 @@ func (q *Queries) VerifyCounts(ctx context.Context) (VerifyCountsRow, error) {
 
 const verifyDeposits = `-- name: VerifyDeposits :many
 WITH moved AS (
-    SELECT p.record_id, SUM(CASE WHEN p.kind = 'deposit' AND a.kind = 'external' AND b.kind = 'platform' THEN p.amount ELSE 0 END) AS booked,
-        SUM(CASE WHEN p.kind = 'deposit-reversal' AND a.kind = 'platform' AND b.kind = 'external' THEN p.amount ELSE 0 END) AS reversed
+    SELECT p.record_id, SUM(CASE WHEN p.purpose = 'deposit' AND a.kind = 'external' AND b.kind = 'platform' THEN p.amount ELSE 0 END) AS booked,
+        SUM(CASE WHEN p.purpose = 'deposit-reversal' AND a.kind = 'platform' AND b.kind = 'external' THEN p.amount ELSE 0 END) AS reversed
     FROM posting p JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id
-    WHERE p.kind IN ('deposit', 'deposit-reversal') GROUP BY p.record_id
+    WHERE p.purpose IN ('deposit', 'deposit-reversal') GROUP BY p.record_id
 )
 SELECT d.id, d.app_id, d.amount, CAST(COALESCE(m.booked, 0) AS bigint) AS booked, CAST(COALESCE(m.reversed, 0) AS bigint) AS reversed
 FROM deposit d LEFT JOIN moved m ON m.record_id = d.id
@@ -296,7 +296,7 @@ func (q *Queries) VerifyHolds(ctx context.Context) ([]VerifyHoldsRow, error) {
 }
 
 const verifyPostings = `-- name: VerifyPostings :many
-SELECT p.id, p.kind, p.amount FROM posting p
+SELECT p.id, p.purpose, p.amount FROM posting p
 LEFT JOIN account a ON a.id = p.from_id
 LEFT JOIN account b ON b.id = p.to_id
 WHERE a.id IS NULL OR b.id IS NULL OR p.amount <= 0 OR a.id = b.id OR a.currency <> b.currency OR a.app_id <> b.app_id
@@ -304,9 +304,9 @@ WHERE a.id IS NULL OR b.id IS NULL OR p.amount <= 0 OR a.id = b.id OR a.currency
 `
 
 type VerifyPostingsRow struct {
-	ID     int64
-	Kind   string
-	Amount int64
+	ID      int64
+	Purpose string
+	Amount  int64
 }
 
 func (q *Queries) VerifyPostings(ctx context.Context) ([]VerifyPostingsRow, error) {
@@ -318,7 +318,7 @@ func (q *Queries) VerifyPostings(ctx context.Context) ([]VerifyPostingsRow, erro
 	var items []VerifyPostingsRow
 	for rows.Next() {
 		var i VerifyPostingsRow
-		if err := rows.Scan(&i.ID, &i.Kind, &i.Amount); err != nil {
+		if err := rows.Scan(&i.ID, &i.Purpose, &i.Amount); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -458,7 +458,7 @@ WITH moved AS (
         SUM(CASE WHEN a.kind = 'evidence' AND b.kind = 'used' AND p.amount = s.amount AND a.app_id = s.app_id
             AND b.seller_id = s.seller_id AND a.currency = s.currency THEN 1 ELSE 0 END) AS used
     FROM posting p JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id JOIN share s ON s.id = p.record_id
-    WHERE p.kind = 'share' GROUP BY p.record_id
+    WHERE p.purpose = 'share' GROUP BY p.record_id
 ), waiting AS (
     SELECT record_id, COUNT(*) AS tasks FROM task WHERE queue = 'settle' GROUP BY record_id
 )
@@ -507,7 +507,7 @@ func (q *Queries) VerifyShares(ctx context.Context) ([]VerifySharesRow, error) {
 }
 
 const verifySharesPosted = `-- name: VerifySharesPosted :many
-SELECT p.id, p.record_id FROM posting p LEFT JOIN share s ON s.id = p.record_id WHERE p.kind = 'share' AND s.id IS NULL
+SELECT p.id, p.record_id FROM posting p LEFT JOIN share s ON s.id = p.record_id WHERE p.purpose = 'share' AND s.id IS NULL
 `
 
 type VerifySharesPostedRow struct {

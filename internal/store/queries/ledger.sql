@@ -19,8 +19,8 @@ WHERE id = sqlc.arg(id);
 SELECT * FROM account WHERE id < sqlc.arg(before) AND (CAST(sqlc.arg(app_id) AS text) = '' OR app_id = sqlc.arg(app_id)) AND (CAST(sqlc.arg(kind) AS text) = '' OR kind = sqlc.arg(kind)) AND (CAST(sqlc.arg(seller_id) AS text) = '' OR seller_id = sqlc.arg(seller_id)) AND (CAST(sqlc.arg(currency) AS text) = '' OR currency = sqlc.arg(currency)) ORDER BY id DESC LIMIT sqlc.arg(most);
 
 -- name: InsertPosting :exec
-INSERT INTO posting (id, kind, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at)
-VALUES (sqlc.arg(id), sqlc.arg(kind), sqlc.arg(record_id), sqlc.arg(amount), sqlc.arg(from_id), sqlc.arg(from_no), sqlc.arg(from_balance), sqlc.arg(to_id), sqlc.arg(to_no), sqlc.arg(to_balance), sqlc.arg(at));
+INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at)
+VALUES (sqlc.arg(id), sqlc.arg(purpose), sqlc.arg(record_id), sqlc.arg(amount), sqlc.arg(from_id), sqlc.arg(from_no), sqlc.arg(from_balance), sqlc.arg(to_id), sqlc.arg(to_no), sqlc.arg(to_balance), sqlc.arg(at));
 
 -- name: GetShare :one
 SELECT * FROM share WHERE id = sqlc.arg(id);

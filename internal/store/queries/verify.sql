@@ -35,7 +35,7 @@ WITH entry AS (
 SELECT id, account_id, no, balance, CAST(counted AS bigint) AS counted FROM run WHERE balance <> counted OR at < before_at;
 
 -- name: VerifyPostings :many
-SELECT p.id, p.kind, p.amount FROM posting p
+SELECT p.id, p.purpose, p.amount FROM posting p
 LEFT JOIN account a ON a.id = p.from_id
 LEFT JOIN account b ON b.id = p.to_id
 WHERE a.id IS NULL OR b.id IS NULL OR p.amount <= 0 OR a.id = b.id OR a.currency <> b.currency OR a.app_id <> b.app_id
@@ -64,7 +64,7 @@ WITH moved AS (
         SUM(CASE WHEN a.kind = 'evidence' AND b.kind = 'used' AND p.amount = s.amount AND a.app_id = s.app_id
             AND b.seller_id = s.seller_id AND a.currency = s.currency THEN 1 ELSE 0 END) AS used
     FROM posting p JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id JOIN share s ON s.id = p.record_id
-    WHERE p.kind = 'share' GROUP BY p.record_id
+    WHERE p.purpose = 'share' GROUP BY p.record_id
 ), waiting AS (
     SELECT record_id, COUNT(*) AS tasks FROM task WHERE queue = 'settle' GROUP BY record_id
 )
@@ -76,7 +76,7 @@ WHERE s.amount <= 0 OR s.committed > s.allowed
         OR (s.state = 'RELEASED' AND COALESCE(m.postings, 0) = 0 AND COALESCE(w.tasks, 0) = 0));
 
 -- name: VerifySharesPosted :many
-SELECT p.id, p.record_id FROM posting p LEFT JOIN share s ON s.id = p.record_id WHERE p.kind = 'share' AND s.id IS NULL;
+SELECT p.id, p.record_id FROM posting p LEFT JOIN share s ON s.id = p.record_id WHERE p.purpose = 'share' AND s.id IS NULL;
 
 -- name: VerifyRequests :many
 SELECT s.id, s.app_id, s.request_no, COUNT(r.id) AS requests FROM share s
@@ -116,10 +116,10 @@ SELECT (SELECT COUNT(*) FROM account) AS accounts, (SELECT COUNT(*) FROM posting
 
 -- name: VerifyDeposits :many
 WITH moved AS (
-    SELECT p.record_id, SUM(CASE WHEN p.kind = 'deposit' AND a.kind = 'external' AND b.kind = 'platform' THEN p.amount ELSE 0 END) AS booked,
-        SUM(CASE WHEN p.kind = 'deposit-reversal' AND a.kind = 'platform' AND b.kind = 'external' THEN p.amount ELSE 0 END) AS reversed
+    SELECT p.record_id, SUM(CASE WHEN p.purpose = 'deposit' AND a.kind = 'external' AND b.kind = 'platform' THEN p.amount ELSE 0 END) AS booked,
+        SUM(CASE WHEN p.purpose = 'deposit-reversal' AND a.kind = 'platform' AND b.kind = 'external' THEN p.amount ELSE 0 END) AS reversed
     FROM posting p JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id
-    WHERE p.kind IN ('deposit', 'deposit-reversal') GROUP BY p.record_id
+    WHERE p.purpose IN ('deposit', 'deposit-reversal') GROUP BY p.record_id
 )
 SELECT d.id, d.app_id, d.amount, CAST(COALESCE(m.booked, 0) AS bigint) AS booked, CAST(COALESCE(m.reversed, 0) AS bigint) AS reversed
 FROM deposit d LEFT JOIN moved m ON m.record_id = d.id

@@ -109,7 +109,7 @@ CREATE TABLE account (
 -- One row moves amount from one account to another and says what each held afterwards.
 CREATE TABLE posting (
     id           bigint PRIMARY KEY,
-    kind         text NOT NULL,
+    purpose      text NOT NULL,
     record_id    bigint NOT NULL,
     amount       bigint NOT NULL,
     from_id      bigint NOT NULL,

@@ -109,7 +109,7 @@ CREATE TABLE account (
 -- One row moves amount from one account to another and says what each held afterwards.
 CREATE TABLE posting (
     id           integer PRIMARY KEY,
-    kind         text NOT NULL,
+    purpose      text NOT NULL,
     record_id    integer NOT NULL,
     amount       integer NOT NULL,
     from_id      integer NOT NULL,
