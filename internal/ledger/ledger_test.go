@@ -122,7 +122,7 @@ func TestVerifyFindsEveryFault(t *testing.T) {
 		{"UPDATE posting SET from_no = from_no + 7 WHERE purpose = 'share'", "but 2 postings"},
 		{"UPDATE posting SET to_balance = to_balance + 1 WHERE purpose = 'deposit'", "counted"},
 		{"UPDATE posting SET at = at + 100000 WHERE purpose = 'deposit'", "goes back in time"},
-		{"UPDATE posting SET to_no = 9, to_id = (SELECT id FROM account WHERE purpose = 'used') WHERE kind = 'deposit'", "do not belong together"},
+		{"UPDATE posting SET to_no = 9, to_id = (SELECT id FROM account WHERE kind = 'used') WHERE purpose = 'deposit'", "do not belong together"},
 		{"DELETE FROM posting WHERE purpose = 'trade'", "0 postings sum to 0"},
 		{"UPDATE account SET held = held + 1 WHERE kind = 'platform'", "31 held, shares in process sum to 30"},
 		{"UPDATE account SET held = -1 WHERE kind = 'seller'", "is below its limit"},
