@@ -22,6 +22,7 @@ var layers = []struct {
 	{[]string{"internal/needs"}, "only tests import it"},
 	{[]string{"money", "envelope"}, "whoever imports them pays nothing: standard library only"},
 	{[]string{""}, "the SDK, which is the vocabulary of everything above: standard library only"},
+	{[]string{"internal/storetest"}, "only tests import it; it knows engines, and the store's own tests stand on it"},
 	{[]string{"internal/store/pgdb"}, "generated; only package store decides how a query runs"},
 	{[]string{"internal/store"}, "rows, not rules"},
 	{[]string{"internal/ledger", "internal/outbox"}, "they work on a view and do not know what is booked or delivered for"},
