@@ -16,6 +16,7 @@ import (
 // devCmd runs a sandbox until it is interrupted.
 type devCmd struct {
 	Data     string `default:".infinia" help:"Folder of the sandbox: database, keys, files; sandbox.json tells clients where everything is."`
+	DB       string `name:"db" placeholder:"URL" help:"postgres:// URL of the database, of this sandbox alone. Default: an SQLite file in the data folder."`
 	HTTP     string `name:"http" default:"127.0.0.1:8080" help:"Address of the API, the admin API and the pages; port 0 takes a free one."`
 	SFTP     string `name:"sftp" default:"127.0.0.1:2022" help:"Address of SFTP; port 0 takes a free one."`
 	Callback string `placeholder:"URL" help:"Where webhooks of the demo app go, when the sandbox is made."`
@@ -37,7 +38,7 @@ func (c devCmd) Run(ctx context.Context, con console) error {
 		fmt.Fprintln(con.err, "note: this sandbox is made already; --review and --callback change nothing, infinia app settings does")
 	}
 	s, err := server.StartSandbox(ctx, server.SandboxConfig{
-		Config: server.Config{Data: data, HTTP: c.HTTP, SFTP: c.SFTP, KeyBits: c.KeyBits,
+		Config: server.Config{Data: data, Database: c.DB, HTTP: c.HTTP, SFTP: c.SFTP, KeyBits: c.KeyBits,
 			Log: slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level}))},
 		Settings: store.Settings{AutoApprove: !c.Review, CallbackURL: c.Callback, UploadQuietSeconds: 1, SettleDelayMillis: 1000},
 	})

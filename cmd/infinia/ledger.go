@@ -65,7 +65,7 @@ func side(s admin.Side) string {
 }
 
 type ledgerVerify struct {
-	DB string `name:"db" env:"-" placeholder:"FILE" help:"Check this SQLite database without a server. A copy is checked, made in the folder for temporary files; the file itself stays as it is."`
+	DB string `name:"db" env:"-" placeholder:"FILE-OR-URL" help:"Check this SQLite file or postgres:// database without a server. Of a file a copy is checked, made in the folder for temporary files; nothing is changed."`
 	operator
 }
 
@@ -102,6 +102,16 @@ func (c ledgerVerify) verify(ctx context.Context) (v admin.Verification, err err
 	if c.DB == "" {
 		return asked(c.operator, func(api *admin.Client) (admin.Verification, error) { return api.Verify(ctx) })
 	}
+	var r ledger.Report
+	check := func(q *pgdb.Queries) (err error) { r, err = ledger.Verify(ctx, q); return err }
+	verdict := func() admin.Verification {
+		return admin.Verification{Sound: len(r.Faults) == 0, Faults: append([]string{}, r.Faults...), Accounts: r.Accounts, Postings: r.Postings,
+			Shares: r.Shares, Requests: r.Requests, Rows: r.Rows}
+	}
+	if store.IsPostgres(c.DB) {
+		err := store.ReadPostgres(ctx, c.DB, check)
+		return verdict(), err
+	}
 	if _, err := os.Stat(c.DB); err != nil {
 		return v, err
 	}
@@ -114,13 +124,11 @@ func (c ledgerVerify) verify(ctx context.Context) (v admin.Verification, err err
 	if err := store.Copy(ctx, c.DB, path); err != nil {
 		return v, fmt.Errorf("%s: %w", c.DB, err)
 	}
-	db, err := store.Open(ctx, store.Config{Path: path})
+	db, err := store.Open(ctx, store.Config{Database: path})
 	if err != nil {
 		return v, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	var r ledger.Report
-	err = db.Read(ctx, func(q *pgdb.Queries) error { r, err = ledger.Verify(ctx, q); return err })
-	return admin.Verification{Sound: len(r.Faults) == 0, Faults: append([]string{}, r.Faults...), Accounts: r.Accounts, Postings: r.Postings,
-		Shares: r.Shares, Requests: r.Requests, Rows: r.Rows}, err
+	err = db.Read(ctx, check)
+	return verdict(), err
 }

@@ -24,6 +24,7 @@ import (
 // serveCmd runs the system in production until it is told to stop.
 type serveCmd struct {
 	Data        string            `required:"" placeholder:"FOLDER" help:"Folder of the database, the files and the SFTP host key."`
+	DB          string            `name:"db" placeholder:"URL" help:"postgres:// URL of the database, which other nodes may share; all its servers, postgres://db1,db2/infinia, where a standby may take over. Default: an SQLite file in the data folder."`
 	HTTP        string            `name:"http" default:":8443" help:"Address to listen on."`
 	SFTP        string            `name:"sftp" default:":2022" help:"Address of SFTP."`
 	PublicURL   string            `name:"public-url" required:"" placeholder:"URL" help:"Where sellers' browsers reach this server, with https."`
@@ -40,7 +41,7 @@ type serveCmd struct {
 }
 
 func (c serveCmd) Run(ctx context.Context, con console) error {
-	cfg := server.Config{Data: c.Data, HTTP: c.HTTP, SFTP: c.SFTP, PublicURL: c.PublicURL, TLSCert: c.TLSCert, TLSKey: c.TLSKey,
+	cfg := server.Config{Data: c.Data, Database: c.DB, HTTP: c.HTTP, SFTP: c.SFTP, PublicURL: c.PublicURL, TLSCert: c.TLSCert, TLSKey: c.TLSKey,
 		BehindProxy: c.BehindProxy, Paths: map[infinia.Operation]string{}, ErrorLinkValid: c.ErrorLink, RequestDataMost: c.RequestData,
 		CallsPerSecond: c.CallRate, Log: slog.New(slog.NewJSONHandler(con.err, nil))}
 	if c.TLSCert == "" && !c.BehindProxy {

@@ -87,6 +87,9 @@ func do[A any](ctx context.Context, s *server, a act[A]) (answer A, repeated boo
 	}
 	u := store.Unit{Name: a.name, Keys: a.keys}
 	u.Keys.Audits = []string{a.Reference}
+	if a.appID != "" {
+		u.Keys.Apps = append(u.Keys.Apps, a.appID)
+	}
 	if a.alone != nil {
 		u.Alone = func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
 			return run(v, func() (change[A], error) { return a.alone(ctx, v, q) })

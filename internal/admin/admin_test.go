@@ -43,7 +43,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	t.Helper()
 	dir := t.TempDir()
 	clock := store.NewClock(func() time.Time { return time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC) })
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(dir, "books.db"), Clock: clock})
+	db, err := store.Open(t.Context(), store.Config{Database: filepath.Join(dir, "books.db"), Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func newRig(t *testing.T, publicURL, settings string, secure bool) *rig {
 	t.Helper()
 	ctx := t.Context()
 	start := time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC)
-	db, err := store.Open(ctx, store.Config{Path: filepath.Join(t.TempDir(), "test.db"), Clock: store.NewClock(func() time.Time { return start })})
+	db, err := store.Open(ctx, store.Config{Database: filepath.Join(t.TempDir(), "test.db"), Clock: store.NewClock(func() time.Time { return start })})
 	if err != nil {
 		t.Fatal(err)
 	}

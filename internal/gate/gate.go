@@ -73,7 +73,7 @@ func New(cfg Config) *Gate {
 	if cfg.VerificationMost == 0 {
 		cfg.VerificationMost = 64
 	}
-	g := &Gate{cfg: cfg, log: cfg.Log, limits: newLimits(cfg.CallsPerSecond), recorder: newRecorder(cfg.Engine.DB, cfg.Log),
+	g := &Gate{cfg: cfg, log: cfg.Log, limits: newLimits(cfg.Engine.DB, cfg.CallsPerSecond), recorder: newRecorder(cfg.Engine.DB, cfg.Log),
 		metrics: newMetrics(cfg.Metrics), verify: make(chan struct{}, cfg.VerificationMost), mux: http.NewServeMux()}
 	for _, o := range op.All {
 		path := o.Name.Path()
@@ -145,7 +145,7 @@ func (g *Gate) run(w http.ResponseWriter, r *http.Request, c *call) (reply any, 
 	if err := g.authenticate(r.Context(), c); err != nil {
 		return nil, err
 	}
-	if err := g.permit(c); err != nil {
+	if err := g.permit(r.Context(), c); err != nil {
 		return nil, err
 	}
 	if err := g.open(c); err != nil {
@@ -246,7 +246,7 @@ func (g *Gate) authenticate(ctx context.Context, c *call) error {
 	case len(c.keys.Client) == 0:
 		c.detail = "the app has no valid client key"
 	case err != nil:
-		c.detail = g.explainSignature(c, keys, err)
+		c.detail = g.explainSignature(ctx, c, keys, err)
 	default:
 		c.signer = c.keys.Client[which]
 		return nil
@@ -255,7 +255,7 @@ func (g *Gate) authenticate(ctx context.Context, c *call) error {
 }
 
 // permit holds an authenticated request against the app's addresses, operations and rate.
-func (g *Gate) permit(c *call) error {
+func (g *Gate) permit(ctx context.Context, c *call) error {
 	if !addressAllowed(c.set.Addresses, c.address) {
 		return infinia.Errorf(infinia.AddressNotAllowed)
 	}
@@ -265,7 +265,7 @@ func (g *Gate) permit(c *call) error {
 	if len(c.keys.Platform) == 0 {
 		return errors.New("the app has no valid platform key")
 	}
-	if !g.limits.app(c.app.AppID, c.set.BlocksPerSecond, g.blocks(c)) {
+	if !g.limits.app(ctx, c.app.AppID, c.set.BlocksPerSecond, g.blocks(c)) {
 		return infinia.Errorf(infinia.TooManyRequests)
 	}
 	return nil
@@ -395,12 +395,12 @@ func (g *Gate) keyUsed(c *call) {
 	}
 }
 
-func (g *Gate) explainSignature(c *call, keys []*rsa.PublicKey, err error) string {
+func (g *Gate) explainSignature(ctx context.Context, c *call, keys []*rsa.PublicKey, err error) string {
 	if !g.cfg.Sandbox {
 		return "wrong signature"
 	}
 	var plain []byte
-	if len(c.keys.Platform) > 0 && g.limits.app(c.app.AppID, c.set.BlocksPerSecond, g.blocks(c)) { // as if it were a call
+	if len(c.keys.Platform) > 0 && g.limits.app(ctx, c.app.AppID, c.set.BlocksPerSecond, g.blocks(c)) { // as if it were a call
 		plain, _ = envelope.Decrypt(c.env.RequestData, c.keys.Platform...)
 	}
 	if text := envelope.ExplainSignature(c.env.RequestData, c.env.Signature, plain, keys...); text != "" {

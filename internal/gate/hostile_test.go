@@ -154,7 +154,7 @@ func TestBlocksAreLimited(t *testing.T) {
 }
 
 func TestAddressesAreLimited(t *testing.T) {
-	l := newLimits(1)
+	l := newLimits(nil, 1)
 	a, b := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::ffff")
 	for range 3 {
 		if !l.address(a) {

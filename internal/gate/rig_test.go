@@ -80,7 +80,7 @@ func newRig(t *testing.T, set store.Settings) *rig {
 	}
 	var seed [32]byte
 	var err error
-	r.db, err = store.Open(t.Context(), store.Config{Path: filepath.Join(r.dir, "books.db"), Random: rand.NewChaCha8(seed),
+	r.db, err = store.Open(t.Context(), store.Config{Database: filepath.Join(r.dir, "books.db"), Random: rand.NewChaCha8(seed),
 		Clock: store.NewClock(func() time.Time { r.mu.Lock(); defer r.mu.Unlock(); return r.now })})
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ const app, seller, currency = "demo", "S", "CNH"
 
 func openBooks(t *testing.T, path string) *store.DB {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Config{Path: path})
+	db, err := store.Open(t.Context(), store.Config{Database: path})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -29,7 +31,12 @@ func BenchmarkShares(b *testing.B) {
 func benchShares(b *testing.B, waiting int, settled bool) {
 	const sellers = 1000
 	ctx := context.Background()
-	db, err := store.Open(ctx, store.Config{Path: filepath.Join(b.TempDir(), "books.db")})
+	name := filepath.Join(b.TempDir(), "books.db")
+	if os.Getenv("PGTRY") != "" {
+		name = os.Getenv("PGTRY")
+		exec.Command("psql", "-h", "127.0.0.1", "-p", "6543", "-U", "postgres", "-c", "drop database if exists try1 with (force)", "-c", "create database try1").Run()
+	}
+	db, err := store.Open(ctx, store.Config{Database: name})
 	if err != nil {
 		b.Fatal(err)
 	}

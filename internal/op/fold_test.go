@@ -74,7 +74,7 @@ func play(t *testing.T, path string, steps [][]Content, fold bool) []string {
 	ctx := context.Background()
 	now := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
 	var seed [32]byte
-	db, err := store.Open(ctx, store.Config{Path: path, Clock: store.NewClock(func() time.Time { return now }), Random: rand.NewChaCha8(seed)})
+	db, err := store.Open(ctx, store.Config{Database: path, Clock: store.NewClock(func() time.Time { return now }), Random: rand.NewChaCha8(seed)})
 	if err != nil {
 		t.Fatal(err)
 	}

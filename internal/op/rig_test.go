@@ -27,7 +27,7 @@ const testApp = "demo"
 func newRig(t *testing.T, set store.Settings) *rig {
 	t.Helper()
 	r := &rig{T: t, now: time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)}
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "books.db"),
+	db, err := store.Open(t.Context(), store.Config{Database: filepath.Join(t.TempDir(), "books.db"),
 		Clock: store.NewClock(func() time.Time { return r.now })})
 	if err != nil {
 		t.Fatal(err)

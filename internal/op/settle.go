@@ -15,32 +15,59 @@ import (
 // unit that removes its task. Returns, cap or limits that changed since the hold do not stop it.
 func (e *Engine) Settle(ctx context.Context, tasks []pgdb.Task) []error {
 	errs := make([]error, len(tasks))
-	shares := make([]pgdb.Share, len(tasks))
-	if err := e.DB.Read(ctx, func(q *pgdb.Queries) error {
-		for i, t := range tasks {
-			if shares[i], errs[i] = q.GetShare(ctx, t.RecordID); errs[i] != nil {
-				errs[i] = fmt.Errorf("share %d: %w", t.RecordID, errs[i])
-			}
-		}
-		return nil
-	}); err != nil {
+	shares, err := e.sharesOf(ctx, tasks)
+	if err != nil {
 		for i := range errs {
 			errs[i] = err
 		}
+		return errs
 	}
 	var units []store.Unit
 	var which []int
 	for i, t := range tasks {
-		if errs[i] != nil {
+		s, ok := shares[t.RecordID]
+		if !ok {
+			errs[i] = fmt.Errorf("share %d is gone", t.RecordID)
 			continue
 		}
 		which = append(which, i)
-		units = append(units, settlement(t, shares[i]))
+		units = append(units, settlement(t, s))
 	}
 	for i, err := range e.DB.DoAll(ctx, units) {
 		errs[which[i]] = err
 	}
 	return errs
+}
+
+// sharesOf reads the shares that tasks name. Mostly the tasks are the first that are due, and one query finds all of them.
+func (e *Engine) sharesOf(ctx context.Context, tasks []pgdb.Task) (map[int64]pgdb.Share, error) {
+	shares := make(map[int64]pgdb.Share, len(tasks))
+	last := int64(0)
+	for _, t := range tasks {
+		last = max(last, t.DueAt)
+	}
+	err := e.DB.Read(ctx, func(q *pgdb.Queries) error {
+		rows, err := q.ListSharesOfDueTasks(ctx, pgdb.ListSharesOfDueTasksParams{Queue: SettleQueue, Now: last, Most: int32(len(tasks))})
+		if err != nil {
+			return err
+		}
+		for _, s := range rows {
+			shares[s.ID] = s
+		}
+		for _, t := range tasks {
+			if _, ok := shares[t.RecordID]; ok {
+				continue
+			}
+			s, err := q.GetShare(ctx, t.RecordID)
+			if err == nil {
+				shares[s.ID] = s
+			} else if !store.NotFound(err) {
+				return fmt.Errorf("share %d: %w", t.RecordID, err)
+			}
+		}
+		return nil
+	})
+	return shares, err
 }
 
 // settlement is the unit that settles a share; what it takes from s never changes.

@@ -1,8 +1,8 @@
 // Package outbox does what must happen after a commit: it settles, expires, imports and delivers.
 //
 // A unit leaves a task in a queue; after the commit the dispatcher hands it to whoever works that queue. A queue is
-// worked by one goroutine at a time, in order, so that one slow queue delays no other. The work ends in a unit that
-// removes the task, so that a crash in between only makes it happen again.
+// worked by one goroutine of one node at a time, in order, so that one slow queue delays no other. The work ends in a unit
+// that removes the task, so that a crash in between only makes it happen again.
 package outbox
 
 import (
@@ -79,9 +79,17 @@ func (d *Dispatcher) Run(ctx context.Context) {
 			d.log.Error("outbox: look for due tasks", "err", err)
 			next = d.db.Clock.Now().Add(time.Second)
 		}
+		if d.db.Shared() { // other nodes leave tasks too, and may be gone before they have done them
+			if poll := d.db.Clock.Now().Add(pollEach); next.IsZero() || next.After(poll) {
+				next = poll
+			}
+		}
 		d.db.Clock.Wait(ctx, next, wake)
 	}
 }
+
+// pollEach is how long another node's task may go unnoticed.
+const pollEach = time.Second
 
 // start sets a worker on every queue that has due tasks, and says when the next task falls due.
 func (d *Dispatcher) start(ctx context.Context) (next time.Time, err error) {
@@ -115,17 +123,32 @@ func (d *Dispatcher) start(ctx context.Context) (next time.Time, err error) {
 	return next, nil
 }
 
-// workOn does a queue's due tasks until none is left.
+// workOn does a queue's due tasks until none is left. One node at a time works a queue; who finds it claimed may leave it:
+// whoever has it looks once more when it has let go.
 func (d *Dispatcher) workOn(ctx context.Context, queue string, work Work) {
+	release, claimed, err := d.db.Claim(ctx, "queue "+queue)
+	if err != nil && ctx.Err() == nil {
+		d.log.Error("outbox: claim a queue", "queue", queue, "err", err)
+		d.rest(ctx, time.Second)
+	}
 	defer func() {
+		if claimed {
+			release()
+		}
 		d.mu.Lock()
 		delete(d.busy, queue)
 		d.mu.Unlock()
+		if !claimed {
+			return
+		}
 		select {
 		case d.changed <- struct{}{}:
 		default:
 		}
 	}()
+	if !claimed {
+		return
+	}
 	faults := 0 // of the queue itself, in a row
 	for ctx.Err() == nil {
 		var tasks []pgdb.Task

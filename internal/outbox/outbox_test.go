@@ -32,7 +32,7 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	clock := store.NewClock(nil)
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "books.db"), Clock: clock})
+	db, err := store.Open(t.Context(), store.Config{Database: filepath.Join(t.TempDir(), "books.db"), Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestReplay(t *testing.T) {
 		{"of another kind", pgdb.Delivery{ID: 1, Event: EventShare}, Dead, true},
 	} {
 		r := newRig(t)
-		err := r.db.Do(t.Context(), store.Unit{Keys: store.Keys{Deliveries: []int64{1, 2}}, Judge: func(v *store.View) error {
+		err := r.db.Do(t.Context(), store.Unit{Keys: store.Keys{Apps: []string{"demo"}, Deliveries: []int64{1, 2}}, Judge: func(v *store.View) error {
 			c.d.State = c.state
 			return Replay(v, c.d, newest)
 		}})

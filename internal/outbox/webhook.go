@@ -146,7 +146,7 @@ func (w *Webhooks) Deliver(ctx context.Context, t pgdb.Task) error {
 	}
 	return w.db.Do(ctx, store.Unit{
 		Name:  "webhook result",
-		Keys:  store.Keys{Deliveries: []int64{d.ID}},
+		Keys:  store.Keys{Apps: []string{d.AppID}, Deliveries: []int64{d.ID}},
 		Judge: func(v *store.View) error { return w.result(v, t, a) },
 	})
 }

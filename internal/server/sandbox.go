@@ -83,7 +83,11 @@ func StartSandbox(ctx context.Context, cfg SandboxConfig) (_ *Sandbox, err error
 		return nil, err
 	}
 	s := &Sandbox{filePath: filepath.Join(cfg.Data, "sandbox.json")}
-	if err := store.Free(filepath.Join(cfg.Data, databaseName)); err != nil { // or the file is a running sandbox's
+	release, err := store.Lock(filepath.Join(cfg.Data, databaseName))
+	if err != nil { // or the file is a running sandbox's
+		return nil, fmt.Errorf("%s: %w", cfg.Data, err)
+	}
+	if err := release(); err != nil { // Start takes it
 		return nil, err
 	}
 	if err := os.Remove(s.filePath); err != nil && !errors.Is(err, fs.ErrNotExist) {

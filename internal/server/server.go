@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,9 +39,10 @@ import (
 
 // Config is everything that can be set. Data and AdminTokens are required, and PublicURL in production.
 type Config struct {
-	Data string // folder of the database, the uploads, the error files and the SFTP host key
-	HTTP string // address to listen on; port 0 takes a free one
-	SFTP string
+	Data     string // folder of the uploads, the error files, the SFTP host key, and of the database unless one is named
+	Database string // a postgres:// URL, which several nodes may have in common; default: an SQLite file in Data
+	HTTP     string // address to listen on; port 0 takes a free one
+	SFTP     string
 
 	PublicURL   string            // where browsers reach the server; the sandbox's default is the HTTP address
 	AdminTokens map[string]string // operator's name to token
@@ -71,6 +73,7 @@ type Server struct {
 	HostKey ssh.PublicKey
 
 	log      *slog.Logger
+	unlock   func() error // lets another process use the data folder
 	http     *http.Server
 	unused   unused
 	gate     *gate.Gate
@@ -106,7 +109,12 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	if s.DB, err = store.Open(ctx, store.Config{Path: filepath.Join(cfg.Data, databaseName), Clock: cfg.Clock}); err != nil {
+	if cfg.Database != "" { // an SQLite file has its own lock
+		if s.unlock, err = store.Lock(filepath.Join(cfg.Data, databaseName)); err != nil {
+			return nil, fmt.Errorf("%s: %w: each node has a folder of its own", cfg.Data, err)
+		}
+	}
+	if s.DB, err = store.Open(ctx, store.Config{Database: cmp.Or(cfg.Database, filepath.Join(cfg.Data, databaseName)), Clock: cfg.Clock}); err != nil {
 		return nil, err
 	}
 	if err := markKind(ctx, s.DB, cfg.Sandbox); err != nil {
@@ -148,6 +156,8 @@ func check(cfg *Config) error {
 	switch {
 	case cfg.Data == "":
 		return errors.New("a data folder is required")
+	case cfg.Database != "" && !store.IsPostgres(cfg.Database):
+		return errors.New("the database is named by a postgres:// URL; without one it is a file in the data folder")
 	case len(cfg.AdminTokens) == 0:
 		return errors.New("at least one operator with a token is required")
 	case (cfg.TLSCert == "") != (cfg.TLSKey == ""):
@@ -311,7 +321,17 @@ func (s *Server) sftpKeys(ctx context.Context, appID string) ([]ssh.PublicKey, e
 
 // reset empties a sandbox's books. Apps and keys stay, and so do uploaded files, which count only when they are sent again.
 func (s *Server) reset(ctx context.Context) error {
-	return s.DB.Do(ctx, store.Unit{Name: "reset", Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
+	var apps []string
+	if err := s.DB.Read(ctx, func(q *pgdb.Queries) error {
+		rows, err := q.PageApps(ctx, pgdb.PageAppsParams{Before: 1<<63 - 1, Most: 1<<31 - 1})
+		for _, r := range rows {
+			apps = append(apps, r.AppID)
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	return s.DB.Do(ctx, store.Unit{Name: "reset", Keys: store.Keys{Apps: apps}, Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
 		for _, forget := range []func(context.Context) error{q.ResetRequests, q.ResetSellers, q.ResetBindings, q.ResetAccounts, q.ResetPostings,
 			q.ResetShares, q.ResetDeposits, q.ResetTradeFiles, q.ResetTradeRefused, q.ResetTradeParts, q.ResetTradeRows, q.ResetDeliveries,
 			q.ResetDeliveryAttempts, q.ResetTasks, q.ResetCalls, q.ResetAudits} {
@@ -343,6 +363,9 @@ func (s *Server) Close(ctx context.Context) error {
 		}
 		if s.DB != nil {
 			errs = append(errs, s.DB.Close())
+		}
+		if s.unlock != nil {
+			errs = append(errs, s.unlock())
 		}
 		s.closed = errors.Join(errs...)
 	})

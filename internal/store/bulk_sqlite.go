@@ -6,9 +6,9 @@ import (
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
-// load brings the rows that keys names into the view. SQLite runs in the process, so that a statement a row costs no
+// loadEach brings the rows that keys names into the view. SQLite runs in the process, so that a statement a row costs no
 // round trip; the writer is alone, so that nothing has to be locked.
-func (v *View) load(ctx context.Context, q *pgdb.Queries, keys Keys) error {
+func (v *View) loadEach(ctx context.Context, q *pgdb.Queries, keys Keys) error {
 	for _, k := range keys.Apps {
 		if err := v.Apps.ask(k, func() (pgdb.App, error) { return q.GetApp(ctx, k) }); err != nil {
 			return err
@@ -116,8 +116,8 @@ func (v *View) loadSeller(ctx context.Context, q *pgdb.Queries, k SellerKey) err
 	return nil
 }
 
-// save writes what the group has left: sellers, bindings, shares, accounts, then everything else.
-func (v *View) save(ctx context.Context, q *pgdb.Queries) error {
+// saveEach writes what the group has left: sellers, bindings, shares, accounts, then everything else.
+func (v *View) saveEach(ctx context.Context, q *pgdb.Queries) error {
 	if err := v.Sellers.write(ctx,
 		func(ctx context.Context, r pgdb.Seller) error { return q.InsertSeller(ctx, pgdb.InsertSellerParams(r)) },
 		func(ctx context.Context, r pgdb.Seller) error {

@@ -10,12 +10,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // TestCarriedRowsAreTheDatabases changes sellers, bindings and accounts at random, in groups with units that refuse, fail
 // or poison the group, and units with queries of their own; what the next group would find loaded is what the database has.
-func TestCarriedRowsAreTheDatabases(t *testing.T) {
-	db := open(t)
+func TestCarriedRowsAreTheDatabases(t *testing.T) { storetest.Each(t, carriedRows) }
+
+func carriedRows(t *testing.T, database string) {
+	db := open(t, database)
+	if err := db.Do(t.Context(), Unit{Alone: func(ctx context.Context, v *View, q *pgdb.Queries) error {
+		return q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: "demo"})
+	}}); err != nil {
+		t.Fatal(err)
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	carried := 0
 	for round := range 60 {
@@ -31,7 +39,7 @@ func TestCarriedRowsAreTheDatabases(t *testing.T) {
 			}}
 		}
 		if random.IntN(10) == 0 {
-			units = append(units, Unit{Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error { return q.ResetSellers(ctx) }})
+			units = append(units, Unit{Keys: Keys{Apps: []string{"demo"}}, Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error { return q.ResetSellers(ctx) }})
 		}
 		db.DoAll(t.Context(), units)
 		carried += sameAsDatabase(t, db, round)
@@ -87,7 +95,14 @@ func randomUnit(random *rand.Rand) Unit {
 // sameAsDatabase compares every carried row and returns how many there are.
 func sameAsDatabase(t *testing.T, db *DB, round int) (rows int) {
 	t.Helper()
-	v, ctx := db.carried, t.Context()
+	var v *View
+	switch e := db.engine.(type) {
+	case *sqlite:
+		v = e.carried
+	case *postgres:
+		v = e.carried
+	}
+	ctx := t.Context()
 	if err := db.Read(ctx, func(q *pgdb.Queries) error {
 		for k, known := range v.Sellers.asked {
 			is, err := q.GetSeller(ctx, pgdb.GetSellerParams(k))

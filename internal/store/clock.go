@@ -8,7 +8,8 @@ import (
 
 // Clock is the one source of time. The sandbox moves it forward; production never does.
 type Clock struct {
-	base func() time.Time
+	base    func() time.Time
+	machine bool // base is the machine's clock
 
 	mu     sync.Mutex
 	offset time.Duration // guarded by mu
@@ -18,9 +19,18 @@ type Clock struct {
 // NewClock makes a clock over base, or over the machine's clock when base is nil.
 func NewClock(base func() time.Time) *Clock {
 	if base == nil {
-		base = time.Now
+		return &Clock{base: time.Now, machine: true, moved: make(chan struct{})}
 	}
 	return &Clock{base: base, moved: make(chan struct{})}
+}
+
+// from is the present when the database says that it is millis. Machines' clocks differ, and of those that share a database
+// its own counts; a clock over another base than the machine's keeps to it.
+func (c *Clock) from(millis int64) int64 {
+	if !c.machine {
+		return Millis(c.Now())
+	}
+	return millis + c.Offset().Milliseconds()
 }
 
 // Now is the present, in UTC.

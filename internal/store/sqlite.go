@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,79 +20,170 @@ import (
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
-//go:embed migrations
-var migrations embed.FS
+// sqlite is a file with one connection that writes and several that read snapshots beside it (write-ahead log). Every
+// commit is on disk before it is answered: synchronous=FULL.
+type sqlite struct {
+	clock    *Clock
+	unlock   func() error // lets another process write
+	pool     *sql.DB
+	writer   *sql.Conn // the only connection of pool; owned by the writer goroutine, and so is what follows
+	writes   *statements
+	carried  *View // what the next group need not load
+	ids      idRange
+	readPool *sql.DB
+	readers  chan *reader // the readers that are free
+	gone     chan struct{}
+}
 
-// openSQLite opens one connection that writes and several that read snapshots beside it (write-ahead log). Every commit
-// is on disk before it is answered: synchronous=FULL.
-func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
+func openSQLite(ctx context.Context, path string, clock *Clock) (_ *sqlite, err error) {
+	s := &sqlite{clock: clock, carried: newView(), gone: make(chan struct{})}
 	dsn := func(pragmas ...string) string {
 		q := url.Values{"_pragma": append(pragmas, "busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)")}
 		return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
 	}
-	if db.unlock, err = lock(path); err != nil {
-		return err
+	if s.unlock, err = Lock(path); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, db.unlock())
+			err = errors.Join(err, s.unlock())
 		}
 	}()
 	// The keys are in it. SQLite gives the files beside it the same mode.
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := errors.Join(file.Chmod(0o600), file.Close()); err != nil {
-		return err
+		return nil, err
 	}
-	if db.pool, err = sql.Open("sqlite", dsn("cache_size(-65536)")); err != nil {
-		return err
+	if s.pool, err = sql.Open("sqlite", dsn("cache_size(-65536)")); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, db.pool.Close())
+			err = errors.Join(err, s.pool.Close())
 		}
 	}()
-	db.pool.SetMaxOpenConns(1)
+	s.pool.SetMaxOpenConns(1)
 	folder, err := fs.Sub(migrations, "migrations/sqlite")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db.pool, folder)
+	provider, err := goose.NewProvider(goose.DialectSQLite3, s.pool, folder)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+		return nil, fmt.Errorf("migrate: %w", err)
 	}
-	if err := db.openWriter(ctx); err != nil {
-		return err
+	if err := s.openWriter(ctx); err != nil {
+		return nil, err
 	}
-	if db.readPool, err = sql.Open("sqlite", dsn("query_only(1)")); err != nil {
-		return err
+	if s.readPool, err = sql.Open("sqlite", dsn("query_only(1)")); err != nil {
+		return nil, err
 	}
-	db.readPool.SetMaxOpenConns(readersMost)
-	db.readers = make(chan *reader, readersMost)
+	s.readPool.SetMaxOpenConns(readersMost)
+	s.readers = make(chan *reader, readersMost)
 	for range readersMost {
-		db.readers <- &reader{}
+		s.readers <- &reader{}
 	}
-	return nil
+	return s, nil
 }
 
-func (db *DB) openWriter(ctx context.Context) (err error) {
-	db.writer, err = db.pool.Conn(ctx)
+func (s *sqlite) close() error {
+	s.writes.close()
+	close(s.gone)
+	for range readersMost {
+		if r := <-s.readers; r.conn != nil {
+			r.st.close()
+			r.conn.Close()
+		}
+	}
+	return errors.Join(s.writer.Close(), s.readPool.Close(), s.pool.Close(), s.unlock())
+}
+
+// One process alone has the file.
+func (s *sqlite) shared() bool { return false }
+func (s *sqlite) take(context.Context, string, float64, float64, float64) (bool, error) {
+	return false, errors.New("one node keeps its buckets in memory")
+}
+func (s *sqlite) claim(context.Context, string) (release func(), ok bool, err error) {
+	return func() {}, true, nil
+}
+
+func (s *sqlite) openWriter(ctx context.Context) (err error) {
+	s.writer, err = s.pool.Conn(ctx)
 	if err == nil {
-		db.writes = &statements{prepare: db.writer.PrepareContext, kept: map[string]*sql.Stmt{}}
+		s.writes = &statements{prepare: s.writer.PrepareContext, kept: map[string]*sql.Stmt{}}
 	}
 	return err
 }
 
-// renewWriter puts a fresh connection in the place of one whose transaction cannot be ended.
-func (db *DB) renewWriter(ctx context.Context) error {
-	db.writes.close()
-	discard(db.writer)
-	return db.openWriter(ctx)
+func (s *sqlite) queries() *pgdb.Queries { return pgdb.New(sqliteConn{s.writer, s.writes}) }
+
+func (s *sqlite) begin(ctx context.Context, group []*queued) (transaction, *View, error) {
+	if err := s.draw(ctx, group); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err)
+	}
+	if _, err := s.writer.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err)
+	}
+	v := s.carried
+	s.carried = newView() // unless this group succeeds, the next one loads everything anew
+	for _, u := range group {
+		if err := v.loadEach(ctx, s.queries(), u.Keys); err != nil {
+			return nil, nil, errors.Join(err, s.rollback(ctx))
+		}
+	}
+	return s, v, nil
+}
+
+// draw gives each unit its time and ids, once. The ids are taken by a commit of their own: what a group that is rolled back
+// has drawn is not drawn again.
+func (s *sqlite) draw(ctx context.Context, group []*queued) error {
+	now := Millis(s.clock.Now())
+	for _, u := range group {
+		if u.given.ids != nil {
+			continue
+		}
+		need := u.idsNeeded()
+		if s.ids.next+need > s.ids.end {
+			many := max(idsPerUnit*1024, need)
+			var end int64
+			if err := s.writer.QueryRowContext(ctx, "UPDATE id_block SET next = next + ? WHERE name = 'row' RETURNING next", many).Scan(&end); err != nil {
+				return fmt.Errorf("draw ids: %w", err)
+			}
+			s.ids = idRange{end - many, end}
+		}
+		u.given.now, u.given.ids = now, []idRange{{s.ids.next, s.ids.next + need}}
+		s.ids.next += need
+	}
+	return nil
+}
+
+func (s *sqlite) commit(ctx context.Context, v *View, alone bool) error {
+	if err := v.saveEach(ctx, s.queries()); err != nil {
+		return errors.Join(err, s.rollback(ctx))
+	}
+	if _, err := s.writer.ExecContext(ctx, "COMMIT"); err != nil {
+		return errors.Join(fmt.Errorf("%w: %w", ErrUnknown, err), s.rollback(ctx))
+	}
+	if !alone { // its queries may have changed anything
+		s.carried = v.carry()
+	}
+	return nil
+}
+
+// rollback puts a fresh connection in the place of one whose transaction cannot be ended: whatever is open on that one ends
+// with it.
+func (s *sqlite) rollback(ctx context.Context) error {
+	if _, err := s.writer.ExecContext(ctx, "ROLLBACK"); err == nil {
+		return nil
+	}
+	s.writes.close()
+	discard(s.writer)
+	return s.openWriter(ctx)
 }
 
 // discard closes a connection for good; Close alone would give it back to its pool.
@@ -111,10 +201,22 @@ type reader struct {
 	st   *statements
 }
 
-func (db *DB) read(ctx context.Context, r *reader, fn func(q *pgdb.Queries) error) (err error) {
+func (s *sqlite) read(ctx context.Context, fn func(q *pgdb.Queries) error) error {
+	select {
+	case r := <-s.readers:
+		defer func() { s.readers <- r }()
+		return s.readOn(ctx, r, fn)
+	case <-s.gone:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *sqlite) readOn(ctx context.Context, r *reader, fn func(q *pgdb.Queries) error) (err error) {
 	whole := context.WithoutCancel(ctx) // a snapshot begins and ends whatever becomes of the caller
 	if r.conn == nil {
-		if r.conn, err = db.readPool.Conn(whole); err != nil {
+		if r.conn, err = s.readPool.Conn(whole); err != nil {
 			r.conn = nil
 			return fault(err)
 		}
@@ -243,15 +345,6 @@ func (r *sqliteRows) Close() {
 	}
 }
 func (r *sqliteRows) Err() error { return fault(errors.Join(r.rows.Err(), r.err)) }
-
-// Free says whether no process has the database open.
-func Free(path string) error {
-	release, err := lock(path)
-	if err != nil {
-		return err
-	}
-	return release()
-}
 
 // Copy takes a snapshot of a database, to which a server may be writing, into a new file. It changes nothing at from.
 func Copy(ctx context.Context, from, to string) (err error) {

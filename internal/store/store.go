@@ -1,4 +1,5 @@
-// Package store is the database: it opens SQLite, migrates it, folds units of change into commits and keeps the clock.
+// Package store is the database: it opens SQLite or PostgreSQL, migrates it, folds units of change into commits and keeps
+// the clock.
 //
 // It stands at the bottom of every path: operations, settlement and operators' acts hand it units, it decides how many
 // of them share a transaction. It knows rows, not rules: what a share or a hold means is told by the packages above.
@@ -7,38 +8,41 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
+//go:embed migrations
+var migrations embed.FS
+
 // Config says which database to open and where time and randomness come from.
 type Config struct {
-	Path   string    // SQLite file; its folder must exist
-	Clock  *Clock    // nil: the machine's clock
-	Random io.Reader // nil: crypto/rand
+	Database string    // an SQLite file, whose folder must exist, or a postgres:// URL
+	Clock    *Clock    // nil: the machine's clock
+	Random   io.Reader // nil: crypto/rand
 }
 
-// DB is an open database with one writer and many readers.
+// DB is an open database. Each node has one, with one writer that folds what waits; over SQLite there is one node.
 type DB struct {
 	Clock *Clock
 
-	unlock   func() error // lets another process write
-	pool     *sql.DB
-	writer   *sql.Conn // the only connection of pool; owned by the goroutine in run
-	writes   *statements
-	readPool *sql.DB
-	readers  chan *reader // the readers that are free
-	random   io.Reader
+	engine engine
+	random io.Reader // owned by the writer goroutine
 
 	mu      sync.Mutex
 	waiting []*queued // guarded by mu
+	busy    time.Time // guarded by mu; since when the writer is at one group, zero when it rests
+	failure error     // guarded by mu; why the database did not take the last group, nil when it did
 	closed  bool      // guarded by mu
 	arrived chan struct{}
 	stopped chan struct{}
@@ -46,9 +50,39 @@ type DB struct {
 
 	parsed sync.Map      // keys by owner and fingerprint, see KeysOf
 	tasks  chan struct{} // holds one signal when a commit has left new tasks
+}
 
-	ids, idsEnd int64 // owned by the writer goroutine
-	carried     *View // owned by the writer goroutine; what the next group need not load
+// engine is a kind of database.
+type engine interface {
+	// begin opens a group's transaction with everything loaded that its units name. Until it ends, no other node changes
+	// the apps that they name. Each unit has its time and ids afterwards.
+	begin(ctx context.Context, group []*queued) (transaction, *View, error)
+
+	// read runs fn on a snapshot.
+	read(ctx context.Context, fn func(q *pgdb.Queries) error) error
+
+	// claim takes a name that one node alone has at a time.
+	claim(ctx context.Context, name string) (release func(), ok bool, err error)
+
+	// take removes units from a bucket that all nodes have in common, or leaves it when it has fewer.
+	take(ctx context.Context, bucket string, perSecond, most, units float64) (bool, error)
+
+	shared() bool // other nodes may be at work
+	close() error
+}
+
+// transaction is a group's. Either commit or rollback ends it.
+type transaction interface {
+	queries() *pgdb.Queries // beside the view
+
+	// commit writes what the units have left. Its error is ErrUnknown when it may stand all the same.
+	commit(ctx context.Context, v *View, alone bool) error
+	rollback(ctx context.Context) error
+}
+
+// IsPostgres says whether a database's name is a URL of PostgreSQL.
+func IsPostgres(database string) bool {
+	return strings.HasPrefix(database, "postgres://") || strings.HasPrefix(database, "postgresql://")
 }
 
 // Open opens the database, creates or migrates its tables, and starts its writer.
@@ -66,13 +100,33 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		stopped: make(chan struct{}),
 		gone:    make(chan struct{}),
 		tasks:   make(chan struct{}, 1),
-		carried: newView(),
 	}
-	if err := db.openSQLite(ctx, cfg.Path); err != nil {
-		return nil, fmt.Errorf("open %s: %w", cfg.Path, err)
+	var err error
+	name := cfg.Database
+	if IsPostgres(name) {
+		name = withoutPassword(name)
+		db.engine, err = openPostgres(ctx, cfg.Database, db.Clock)
+	} else {
+		db.engine, err = openSQLite(ctx, cfg.Database, db.Clock)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
 	go db.run()
 	return db, nil
+}
+
+func withoutPassword(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "the PostgreSQL database"
+	}
+	q := u.Query()
+	if q.Has("password") {
+		q.Set("password", "xxxxx")
+		u.RawQuery = q.Encode()
+	}
+	return u.Redacted()
 }
 
 // Close waits for the units already handed in, then closes the database.
@@ -89,14 +143,7 @@ func (db *DB) Close() error {
 	if already {
 		return nil
 	}
-	db.writes.close()
-	for range readersMost {
-		if r := <-db.readers; r.conn != nil {
-			r.st.close()
-			r.conn.Close()
-		}
-	}
-	return errors.Join(db.writer.Close(), db.readPool.Close(), db.pool.Close(), db.unlock())
+	return db.engine.close()
 }
 
 // Read runs fn on a snapshot of the last committed state. It may not write.
@@ -106,29 +153,52 @@ func (db *DB) Read(ctx context.Context, fn func(q *pgdb.Queries) error) error {
 		return ErrClosed
 	default:
 	}
-	select {
-	case r := <-db.readers:
-		defer func() { db.readers <- r }()
-		return db.read(ctx, r, fn)
-	case <-db.gone:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return db.engine.read(ctx, fn)
 }
 
-// Ready says whether the database answers.
+// Claim takes a name that one node alone has at a time, until release. A node that dies loses what it had; so may one whose
+// connection to the database breaks, without noticing: what is done under a claim has to bear being done twice.
+func (db *DB) Claim(ctx context.Context, name string) (release func(), ok bool, err error) {
+	return db.engine.claim(ctx, name)
+}
+
+// Take removes units from a bucket that all nodes have in common, which fills by perSecond up to most, or leaves it when it
+// has fewer. It is for a database that is Shared.
+func (db *DB) Take(ctx context.Context, bucket string, perSecond, most, units float64) (bool, error) {
+	return db.engine.take(ctx, bucket, perSecond, most, units)
+}
+
+// Shared says whether other nodes may work on the database, and add tasks that TasksAdded does not tell of.
+func (db *DB) Shared() bool { return db.engine.shared() }
+
+// slowAfter is how long the writer may be at one group before the node counts as not ready.
+const slowAfter = 5 * time.Second
+
+// Ready says whether the database answers and takes changes.
 func (db *DB) Ready(ctx context.Context) error {
-	return db.Read(ctx, func(q *pgdb.Queries) error {
+	if err := db.Read(ctx, func(q *pgdb.Queries) error {
 		_, err := q.GetSecret(ctx, "kind") // as cheap as a query can be
 		if NotFound(err) {
 			err = nil
 		}
 		return err
-	})
+	}); err != nil {
+		return err
+	}
+	db.mu.Lock()
+	busy, failure := db.busy, db.failure
+	db.mu.Unlock()
+	if !busy.IsZero() && time.Since(busy) > slowAfter {
+		return fmt.Errorf("%w: a commit has been waiting since %s", ErrDatabase, busy.Format(time.RFC3339))
+	}
+	if failure == nil {
+		return nil
+	}
+	// The last group was not taken. A change of nothing finds out whether the next one would be.
+	return db.Do(ctx, Unit{Name: "probe", Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error { return q.TouchSecret(ctx, "kind") }})
 }
 
-// TasksAdded signals after a commit that left new tasks.
+// TasksAdded signals after a commit of this node that left new tasks.
 func (db *DB) TasksAdded() <-chan struct{} { return db.tasks }
 
 // Secret returns the random bytes kept under name, made on first use; every node over this database has the same.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
+	"time"
 
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
@@ -22,7 +24,8 @@ type Unit struct {
 
 	IDs int // how many new rows it may make; 0: idsPerUnit
 
-	// Alone is for rare acts: it runs after Judge in a transaction of its own, with plain queries beside the view.
+	// Alone is for rare acts: it runs after Judge in a transaction of its own, with plain queries beside the view. On
+	// PostgreSQL other nodes write at the same time, except to what belongs to the apps that Keys names.
 	Alone func(ctx context.Context, v *View, q *pgdb.Queries) error
 }
 
@@ -38,10 +41,20 @@ var (
 	ErrUnknown = errors.New("the outcome of a commit is unknown")
 )
 
+// How the engines tell failures apart, beside ErrUnknown.
+var (
+	errAbsent = errors.New("the database cannot be worked with") // running the units again one by one mends nothing
+	errRaced  = errors.New("another node was first")             // running the unit again mends it
+)
+
 const (
 	groupMost   = 256  // units in one commit
 	waitingMost = 8192 // units waiting before Do answers ErrBusy
 	idsPerUnit  = 32
+	racesMost   = 10 // runs of a unit that other nodes keep coming before
+
+	patience   = 30 * time.Second // how long a caller waits for a commit
+	lookUpMost = 20 * time.Second // how long the writer tries to find out what became of one
 )
 
 type queued struct {
@@ -51,16 +64,22 @@ type queued struct {
 	done  chan struct{}
 }
 
-// given is drawn once per unit, so that a second run of it gives the same rows.
+// given is what a unit has from outside. Random bytes are drawn once, so that a second run of it draws the same.
 type given struct {
-	now       int64
-	id, idEnd int64
-	random    [32]byte
-	drawn     byte
+	now    int64
+	ids    []idRange
+	random [32]byte
+	drawn  byte
 }
 
+// idRange is the ids from next on that are below end.
+type idRange struct{ next, end int64 }
+
+func (u *queued) idsNeeded() int64 { return int64(max(u.IDs, idsPerUnit)) }
+
 // Do hands a unit in and returns when its outcome is certain: nil only after the commit. The commit itself does not hang
-// on ctx, which is looked at only before the unit joins the queue.
+// on ctx, which is looked at only before the unit joins the queue. A caller whose commit does not come is told ErrBusy
+// while the unit has not begun, ErrUnknown later.
 func (db *DB) Do(ctx context.Context, u Unit) error {
 	return db.DoAll(ctx, []Unit{u})[0]
 }
@@ -87,11 +106,35 @@ func (db *DB) DoAll(ctx context.Context, units []Unit) []error {
 	}
 	db.mu.Unlock()
 	db.signal()
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
 	for i, w := range waits {
-		<-w.done
-		errs[i] = w.err
+		select {
+		case <-w.done:
+			errs[i] = w.err
+		case <-enough.C:
+			enough.Reset(0) // for the units after it
+			errs[i] = db.giveUp(w)
+		}
 	}
 	return errs
+}
+
+// giveUp ends the waiting for a unit. One that has not begun never will; one that has is committed or not, and its caller
+// may no longer look at what it left.
+func (db *DB) giveUp(w *queued) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if i := slices.Index(db.waiting, w); i >= 0 {
+		db.waiting = slices.Delete(db.waiting, i, i+1)
+		return ErrBusy
+	}
+	select {
+	case <-w.done:
+		return w.err
+	default:
+		return fmt.Errorf("%w: it takes more than %s", ErrUnknown, patience)
+	}
 }
 
 func fill(errs []error, err error) []error {
@@ -135,92 +178,150 @@ func (db *DB) take() (group []*queued, open bool) {
 	if n == 0 && len(db.waiting) > 0 {
 		n = 1
 	}
-	group = db.waiting[:n:n]
+	group = slices.Clone(db.waiting[:n])
 	db.waiting = db.waiting[n:]
+	if db.busy = (time.Time{}); n > 0 {
+		db.busy = time.Now()
+	}
 	return group, !db.closed
 }
 
-// commit runs a group in one transaction. When that fails as a whole, each unit runs again on its own, so that a poisoned
-// one fails alone.
+// commit runs a group in one transaction, and each unit by itself when that fails as a whole, so that a poisoned one fails
+// alone.
 func (db *DB) commit(ctx context.Context, group []*queued) {
 	defer func() {
 		for _, u := range group {
 			close(u.done)
 		}
 	}()
-	if err := db.draw(ctx, group); err != nil {
-		for _, u := range group {
-			u.err = err
+	for _, u := range group {
+		if _, err := io.ReadFull(db.random, u.given.random[:]); err != nil {
+			fillUnits(group, fmt.Errorf("draw random bytes: %w", err))
+			return
 		}
-		return
 	}
-	err := db.runGroup(ctx, group)
-	if err == nil {
-		return
+	err := db.runCertain(ctx, group)
+	alone := err != nil && !errors.Is(err, errAbsent) && !errors.Is(err, ErrUnknown) && (len(group) > 1 || errors.Is(err, errRaced))
+	if err != nil {
+		fillUnits(group, err)
 	}
 	for _, u := range group {
-		u.err = err
-		// When the transaction could not begin, or its end is unknown, running a unit alone mends nothing.
-		if len(group) > 1 && !errors.Is(err, errBegin) && !errors.Is(err, ErrUnknown) {
+		for run := 0; alone && run < racesMost; run++ {
 			u.err = nil
-			if err := db.runGroup(ctx, []*queued{u}); err != nil {
-				u.err = err
+			if err = db.runCertain(ctx, []*queued{u}); err == nil {
+				break
+			}
+			if u.err = err; !errors.Is(err, errRaced) {
+				break
 			}
 		}
+		if errors.Is(u.err, errAbsent) || errors.Is(u.err, ErrUnknown) {
+			err = u.err
+		}
+	}
+	db.mu.Lock()
+	if db.failure = nil; errors.Is(err, errAbsent) || errors.Is(err, ErrUnknown) {
+		db.failure = err
+	}
+	db.mu.Unlock()
+}
+
+func fillUnits(group []*queued, err error) {
+	for _, u := range group {
+		u.err = err
 	}
 }
 
-var errBegin = errors.New("no transaction")
-
-// runGroup judges each unit on one shared view and commits. Its error means that nothing at all was written.
-func (db *DB) runGroup(ctx context.Context, group []*queued) (err error) {
-	if _, err := db.writer.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("%w: %w: %w", ErrDatabase, errBegin, err)
+// runCertain runs a group, and finds out what became of it when its commit does not say: nil then means that it stands, and
+// an error other than ErrUnknown that it does not.
+func (db *DB) runCertain(ctx context.Context, group []*queued) error {
+	wrote, err := db.runGroup(ctx, group)
+	if !errors.Is(err, ErrUnknown) || wrote == (pgdb.CountWrittenParams{}) {
+		return err
 	}
-	committed := false
-	defer func() {
-		if !committed {
-			if _, rerr := db.writer.ExecContext(ctx, "ROLLBACK"); rerr != nil {
-				err = errors.Join(err, db.renewWriter(ctx)) // whatever is open on that connection ends with it
+	errs := make([]error, len(group)) // of the units, should they stand
+	for i, u := range group {
+		errs[i] = u.err
+	}
+	deadline := time.Now().Add(lookUpMost)
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		stands, lerr := db.lookUp(ctx, group, wrote)
+		switch {
+		case lerr == nil && stands:
+			for i, u := range group {
+				u.err = errs[i]
 			}
+			db.signalTasks()
+			return nil
+		case lerr == nil:
+			return fmt.Errorf("%w: it was lost: %w", errRaced, err)
+		case time.Now().After(deadline):
+			return fmt.Errorf("%w; and %w", err, lerr)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// lookUp says whether a group's rows are there. It takes the group's locks, so that what is left of the earlier transaction
+// has ended; and it commits, so that on PostgreSQL what it saw is on the standby too.
+func (db *DB) lookUp(ctx context.Context, group []*queued, wrote pgdb.CountWrittenParams) (stands bool, err error) {
+	tx, _, err := db.engine.begin(ctx, group)
+	if err != nil {
+		return false, err
+	}
+	n, err := tx.queries().CountWritten(ctx, wrote)
+	if err != nil {
+		return false, errors.Join(err, tx.rollback(ctx))
+	}
+	return n > 0, tx.commit(ctx, newView(), true)
+}
+
+// runGroup judges each unit on one shared view and commits. Its error means that nothing at all was written, unless it is
+// ErrUnknown; wrote names rows by which that can be found out.
+func (db *DB) runGroup(ctx context.Context, group []*queued) (wrote pgdb.CountWrittenParams, err error) {
+	for _, u := range group {
+		if err := u.Keys.check(); err != nil {
+			return wrote, fmt.Errorf("unit %s: %w", u.Name, err)
+		}
+	}
+	tx, v, err := db.engine.begin(ctx, group)
+	if err != nil {
+		return wrote, fmt.Errorf("load: %w", err)
+	}
+	ended := false
+	defer func() {
+		if !ended {
+			err = errors.Join(err, tx.rollback(ctx))
 		}
 	}()
-	q := pgdb.New(sqliteConn{db.writer, db.writes})
-	v := db.carried
-	db.carried = newView() // unless this group succeeds, the next one loads everything anew
-	for _, u := range group {
-		if err := v.load(ctx, q, u.Keys); err != nil {
-			return fmt.Errorf("load: %w", err)
-		}
-	}
+	q := tx.queries()
 	for _, u := range group {
 		v.begin(u.given)
 		if u.err = u.judge(ctx, v, q); u.err != nil {
 			v.Reset()
 			if u.Alone != nil { // its queries have to go as well
-				return u.err
+				return wrote, u.err
 			}
 			continue
 		}
 		v.keep()
 	}
-	if err := v.save(ctx, q); err != nil {
-		return fmt.Errorf("save: %w", err)
-	}
-	if _, err := db.writer.ExecContext(ctx, "COMMIT"); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnknown, err)
-	}
-	committed = true
-	if group[0].Alone == nil { // its queries may have changed anything
-		db.carried = v.carry()
+	wrote = v.wrote()
+	ended = true
+	if err := tx.commit(ctx, v, group[0].Alone != nil); err != nil {
+		return wrote, fmt.Errorf("save: %w", err)
 	}
 	if len(v.newTasks) > 0 {
-		select {
-		case db.tasks <- struct{}{}:
-		default:
-		}
+		db.signalTasks()
 	}
-	return nil
+	return wrote, nil
+}
+
+func (db *DB) signalTasks() {
+	select {
+	case db.tasks <- struct{}{}:
+	default:
+	}
 }
 
 // judge runs the unit's halves; a panic in them is this unit's error and nobody else's.
@@ -237,28 +338,6 @@ func (u *queued) judge(ctx context.Context, v *View, q *pgdb.Queries) (err error
 	}
 	if u.Alone != nil {
 		return u.Alone(ctx, v, q)
-	}
-	return nil
-}
-
-// draw gives each unit its time, ids and random bytes, once.
-func (db *DB) draw(ctx context.Context, group []*queued) error {
-	now := Millis(db.Clock.Now())
-	for _, u := range group {
-		need := int64(max(u.IDs, idsPerUnit))
-		if db.ids+need > db.idsEnd {
-			many := max(idsPerUnit*1024, need)
-			end, err := pgdb.New(sqliteConn{db.writer, db.writes}).TakeIDs(ctx, pgdb.TakeIDsParams{Many: many, Name: "row"})
-			if err != nil {
-				return fmt.Errorf("draw ids: %w", err)
-			}
-			db.ids, db.idsEnd = end-many, end
-		}
-		u.given = given{now: now, id: db.ids, idEnd: db.ids + need}
-		db.ids += need
-		if _, err := io.ReadFull(db.random, u.given.random[:]); err != nil {
-			return fmt.Errorf("draw random bytes: %w", err)
-		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -31,6 +32,30 @@ type (
 	AccountKey struct{ AppID, Kind, SellerID, Currency string }
 	DepositKey struct{ Currency, BankReference string }
 )
+
+// apps are the apps that own the rows, in order. On PostgreSQL a group locks them before it reads anything, so that no other
+// node changes what it sees; a row's id does not tell its app, so the unit has to name it.
+func (k Keys) apps() []string {
+	apps := slices.Clone(k.Apps)
+	for _, r := range k.Requests {
+		apps = append(apps, r.AppID)
+	}
+	for _, s := range slices.Concat(k.Sellers, k.Events) {
+		apps = append(apps, s.AppID)
+	}
+	for _, a := range k.Accounts {
+		apps = append(apps, a.AppID)
+	}
+	slices.Sort(apps)
+	return slices.Compact(apps)
+}
+
+func (k Keys) check() error {
+	if len(k.Deliveries)+len(k.Shares)+len(k.Files) > 0 && len(k.apps()) == 0 {
+		return errors.New("it names rows by their ids and no app that owns them")
+	}
+	return nil
+}
 
 // View is what the units of a group see: the rows that they asked for, as the units before them left them.
 type View struct {
@@ -81,11 +106,14 @@ func (v *View) Now() int64 { return v.given.now }
 
 // NextID draws an id for a new row.
 func (v *View) NextID() int64 {
-	if v.given.id >= v.given.idEnd {
-		panic("a unit drew more ids than it was given")
+	for len(v.given.ids) > 0 {
+		if r := &v.given.ids[0]; r.next < r.end {
+			r.next++
+			return r.next - 1
+		}
+		v.given.ids = v.given.ids[1:]
 	}
-	v.given.id++
-	return v.given.id - 1
+	panic("a unit drew more ids than it was given")
 }
 
 // NextRandom draws 32 random bytes. They come from the unit's own seed, so that a second run draws the same.
@@ -157,16 +185,41 @@ func (v *View) Reset() {
 	v.oldTasks, v.attempts, v.calls = v.oldTasks[:v.marks[2]], v.attempts[:v.marks[3]], v.calls[:v.marks[4]]
 }
 
+// wrote names rows that stay once they are written, one of each kind that the group has left.
+func (v *View) wrote() (w pgdb.CountWrittenParams) {
+	for _, k := range v.Requests.order {
+		w.RequestID = v.Requests.rows[k].ID
+	}
+	for _, k := range v.Audits.order {
+		w.AuditID = v.Audits.rows[k].ID
+	}
+	for _, k := range v.Shares.order {
+		if !v.Shares.asked[k] {
+			w.ShareID = k
+		}
+	}
+	for _, k := range v.Files.order {
+		if !v.Files.asked[k] {
+			w.FileID = k
+		}
+	}
+	for _, p := range v.postings {
+		w.PostingID = p.ID
+	}
+	return w
+}
+
 func (v *View) begin(g given) {
 	v.given = g
+	v.given.ids = slices.Clone(g.ids) // a second run draws the same
 	v.marks = [5]int{len(v.postings), len(v.newTasks), len(v.oldTasks), len(v.attempts), len(v.calls)}
 }
 
 // carriedMost bounds the rows that the next group finds loaded.
 const carriedMost = 200_000
 
-// carry makes the view of the next group. On SQLite this writer is the only one, so that what it has just committed is
-// what it would load again: apps, sellers with their bindings, accounts, and shares that have not ended stay.
+// carry makes the view of the next group. Unless another node has written, what this one has just committed is what it
+// would load again: apps, sellers with their bindings, accounts, and shares that have not ended stay.
 func (v *View) carry() *View {
 	next := newView()
 	if len(v.Accounts.rows)+len(v.Bindings.rows)+len(v.Sellers.rows)+len(v.Shares.rows) > carriedMost {

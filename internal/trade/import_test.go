@@ -26,7 +26,7 @@ type importRig struct {
 func newImportRig(t *testing.T, set store.Settings) *importRig {
 	t.Helper()
 	dir := t.TempDir()
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(dir, "books.db")})
+	db, err := store.Open(t.Context(), store.Config{Database: filepath.Join(dir, "books.db")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,29 +40,29 @@ WHERE (p.from_id = $1 AND p.from_no >= $2 AND p.from_no < $3)
 `
 
 type ListPostingsOfAccountParams struct {
-	AccountID int64
-	FirstNo   int64
-	BeforeNo  int64
+	AccountID int64 `db:"account_id"`
+	FirstNo   int64 `db:"first_no"`
+	BeforeNo  int64 `db:"before_no"`
 }
 
 type ListPostingsOfAccountRow struct {
-	ID           int64
-	Purpose      string
-	RecordID     int64
-	Amount       int64
-	FromID       int64
-	FromNo       int64
-	FromBalance  int64
-	ToID         int64
-	ToNo         int64
-	ToBalance    int64
-	At           int64
-	AppID        string
-	Currency     string
-	FromKind     string
-	FromSellerID string
-	ToKind       string
-	ToSellerID   string
+	ID           int64  `db:"id"`
+	Purpose      string `db:"purpose"`
+	RecordID     int64  `db:"record_id"`
+	Amount       int64  `db:"amount"`
+	FromID       int64  `db:"from_id"`
+	FromNo       int64  `db:"from_no"`
+	FromBalance  int64  `db:"from_balance"`
+	ToID         int64  `db:"to_id"`
+	ToNo         int64  `db:"to_no"`
+	ToBalance    int64  `db:"to_balance"`
+	At           int64  `db:"at"`
+	AppID        string `db:"app_id"`
+	Currency     string `db:"currency"`
+	FromKind     string `db:"from_kind"`
+	FromSellerID string `db:"from_seller_id"`
+	ToKind       string `db:"to_kind"`
+	ToSellerID   string `db:"to_seller_id"`
 }
 
 // An account's numbers have no gap, so that a range of them is a page, however long the account is.
@@ -106,12 +106,12 @@ func (q *Queries) ListPostingsOfAccount(ctx context.Context, arg ListPostingsOfA
 
 const pageApps = `-- name: PageApps :many
 
-SELECT id, app_id, name, disabled, settings, created_at FROM app WHERE id < $1 ORDER BY id DESC LIMIT $2
+SELECT id, app_id, name, disabled, settings, created_at, changes FROM app WHERE id < $1 ORDER BY id DESC LIMIT $2
 `
 
 type PageAppsParams struct {
-	Before int64
-	Most   int32
+	Before int64 `db:"before"`
+	Most   int32 `db:"most"`
 }
 
 // What only the operator's API asks.
@@ -131,6 +131,7 @@ func (q *Queries) PageApps(ctx context.Context, arg PageAppsParams) ([]App, erro
 			&i.Disabled,
 			&i.Settings,
 			&i.CreatedAt,
+			&i.Changes,
 		); err != nil {
 			return nil, err
 		}
@@ -149,28 +150,28 @@ WHERE p.id < $1 ORDER BY p.id DESC LIMIT $2
 `
 
 type PagePostingsWithAccountsParams struct {
-	Before int64
-	Most   int32
+	Before int64 `db:"before"`
+	Most   int32 `db:"most"`
 }
 
 type PagePostingsWithAccountsRow struct {
-	ID           int64
-	Purpose      string
-	RecordID     int64
-	Amount       int64
-	FromID       int64
-	FromNo       int64
-	FromBalance  int64
-	ToID         int64
-	ToNo         int64
-	ToBalance    int64
-	At           int64
-	AppID        string
-	Currency     string
-	FromKind     string
-	FromSellerID string
-	ToKind       string
-	ToSellerID   string
+	ID           int64  `db:"id"`
+	Purpose      string `db:"purpose"`
+	RecordID     int64  `db:"record_id"`
+	Amount       int64  `db:"amount"`
+	FromID       int64  `db:"from_id"`
+	FromNo       int64  `db:"from_no"`
+	FromBalance  int64  `db:"from_balance"`
+	ToID         int64  `db:"to_id"`
+	ToNo         int64  `db:"to_no"`
+	ToBalance    int64  `db:"to_balance"`
+	At           int64  `db:"at"`
+	AppID        string `db:"app_id"`
+	Currency     string `db:"currency"`
+	FromKind     string `db:"from_kind"`
+	FromSellerID string `db:"from_seller_id"`
+	ToKind       string `db:"to_kind"`
+	ToSellerID   string `db:"to_seller_id"`
 }
 
 func (q *Queries) PagePostingsWithAccounts(ctx context.Context, arg PagePostingsWithAccountsParams) ([]PagePostingsWithAccountsRow, error) {

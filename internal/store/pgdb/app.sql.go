@@ -14,8 +14,8 @@ SELECT id, app_id, owner, fingerprint, public_key, private_key, retired_at, made
 `
 
 type FindKeyParams struct {
-	Owner       string
-	Fingerprint string
+	Owner       string `db:"owner"`
+	Fingerprint string `db:"fingerprint"`
 }
 
 func (q *Queries) FindKey(ctx context.Context, arg FindKeyParams) (AppKey, error) {
@@ -37,7 +37,7 @@ func (q *Queries) FindKey(ctx context.Context, arg FindKeyParams) (AppKey, error
 }
 
 const getApp = `-- name: GetApp :one
-SELECT id, app_id, name, disabled, settings, created_at FROM app WHERE app_id = $1
+SELECT id, app_id, name, disabled, settings, created_at, changes FROM app WHERE app_id = $1
 `
 
 func (q *Queries) GetApp(ctx context.Context, appID string) (App, error) {
@@ -50,22 +50,24 @@ func (q *Queries) GetApp(ctx context.Context, appID string) (App, error) {
 		&i.Disabled,
 		&i.Settings,
 		&i.CreatedAt,
+		&i.Changes,
 	)
 	return i, err
 }
 
 const insertApp = `-- name: InsertApp :exec
-INSERT INTO app (id, app_id, name, disabled, settings, created_at)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO app (id, app_id, name, disabled, settings, created_at, changes)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 `
 
 type InsertAppParams struct {
-	ID        int64
-	AppID     string
-	Name      string
-	Disabled  int64
-	Settings  string
-	CreatedAt int64
+	ID        int64  `db:"id"`
+	AppID     string `db:"app_id"`
+	Name      string `db:"name"`
+	Disabled  int64  `db:"disabled"`
+	Settings  string `db:"settings"`
+	CreatedAt int64  `db:"created_at"`
+	Changes   int64  `db:"changes"`
 }
 
 func (q *Queries) InsertApp(ctx context.Context, arg InsertAppParams) error {
@@ -76,6 +78,7 @@ func (q *Queries) InsertApp(ctx context.Context, arg InsertAppParams) error {
 		arg.Disabled,
 		arg.Settings,
 		arg.CreatedAt,
+		arg.Changes,
 	)
 	return err
 }
@@ -86,16 +89,16 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 `
 
 type InsertAppKeyParams struct {
-	ID            int64
-	AppID         string
-	Owner         string
-	Fingerprint   string
-	PublicKey     string
-	PrivateKey    string
-	RetiredAt     int64
-	MadePrimaryAt int64
-	FirstUsedAt   int64
-	CreatedAt     int64
+	ID            int64  `db:"id"`
+	AppID         string `db:"app_id"`
+	Owner         string `db:"owner"`
+	Fingerprint   string `db:"fingerprint"`
+	PublicKey     string `db:"public_key"`
+	PrivateKey    string `db:"private_key"`
+	RetiredAt     int64  `db:"retired_at"`
+	MadePrimaryAt int64  `db:"made_primary_at"`
+	FirstUsedAt   int64  `db:"first_used_at"`
+	CreatedAt     int64  `db:"created_at"`
 }
 
 func (q *Queries) InsertAppKey(ctx context.Context, arg InsertAppKeyParams) error {
@@ -154,8 +157,8 @@ UPDATE app_key SET made_primary_at = $1 WHERE id = $2
 `
 
 type MakeKeyPrimaryParams struct {
-	MadePrimaryAt int64
-	ID            int64
+	MadePrimaryAt int64 `db:"made_primary_at"`
+	ID            int64 `db:"id"`
 }
 
 func (q *Queries) MakeKeyPrimary(ctx context.Context, arg MakeKeyPrimaryParams) error {
@@ -168,8 +171,8 @@ UPDATE app_key SET first_used_at = $1 WHERE id = $2 AND first_used_at = 0
 `
 
 type MarkKeyUsedParams struct {
-	FirstUsedAt int64
-	ID          int64
+	FirstUsedAt int64 `db:"first_used_at"`
+	ID          int64 `db:"id"`
 }
 
 func (q *Queries) MarkKeyUsed(ctx context.Context, arg MarkKeyUsedParams) error {
@@ -182,8 +185,8 @@ UPDATE app_key SET retired_at = $1 WHERE id = $2
 `
 
 type RetireKeyParams struct {
-	RetiredAt int64
-	ID        int64
+	RetiredAt int64 `db:"retired_at"`
+	ID        int64 `db:"id"`
 }
 
 func (q *Queries) RetireKey(ctx context.Context, arg RetireKeyParams) error {
@@ -197,10 +200,10 @@ WHERE app_id = $4
 `
 
 type UpdateAppParams struct {
-	Name     string
-	Disabled int64
-	Settings string
-	AppID    string
+	Name     string `db:"name"`
+	Disabled int64  `db:"disabled"`
+	Settings string `db:"settings"`
+	AppID    string `db:"app_id"`
 }
 
 func (q *Queries) UpdateApp(ctx context.Context, arg UpdateAppParams) error {

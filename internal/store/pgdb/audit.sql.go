@@ -38,17 +38,17 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 `
 
 type InsertAuditParams struct {
-	ID          int64
-	Reference   string
-	Act         string
-	Actor       string
-	AppID       string
-	Subject     string
-	Reason      string
-	ContentHash []byte
-	Before      string
-	After       string
-	At          int64
+	ID          int64  `db:"id"`
+	Reference   string `db:"reference"`
+	Act         string `db:"act"`
+	Actor       string `db:"actor"`
+	AppID       string `db:"app_id"`
+	Subject     string `db:"subject"`
+	Reason      string `db:"reason"`
+	ContentHash []byte `db:"content_hash"`
+	Before      string `db:"before"`
+	After       string `db:"after"`
+	At          int64  `db:"at"`
 }
 
 func (q *Queries) InsertAudit(ctx context.Context, arg InsertAuditParams) error {
@@ -73,10 +73,10 @@ SELECT id, reference, act, actor, app_id, subject, reason, content_hash, before,
 `
 
 type PageAuditsParams struct {
-	Before int64
-	AppID  string
-	Act    string
-	Most   int32
+	Before int64  `db:"before"`
+	AppID  string `db:"app_id"`
+	Act    string `db:"act"`
+	Most   int32  `db:"most"`
 }
 
 func (q *Queries) PageAudits(ctx context.Context, arg PageAuditsParams) ([]Audit, error) {

@@ -85,29 +85,29 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 `
 
 type InsertBindingParams struct {
-	ID            int64
-	AppID         string
-	SellerID      string
-	Currency      string
-	RequestNo     string
-	SellerCertNo  string
-	SellerName    string
-	StoreName     string
-	StoreURL      string
-	EntityType    string
-	Country       string
-	Note          string
-	BacklinkURL   string
-	State         string
-	FailReason    string
-	LinkHash      []byte
-	LinkExpiresAt int64
-	Consent       string
-	CreatedAt     int64
-	ConfirmBy     int64
-	ConfirmedAt   int64
-	DecidedAt     int64
-	BoundAt       int64
+	ID            int64  `db:"id"`
+	AppID         string `db:"app_id"`
+	SellerID      string `db:"seller_id"`
+	Currency      string `db:"currency"`
+	RequestNo     string `db:"request_no"`
+	SellerCertNo  string `db:"seller_cert_no"`
+	SellerName    string `db:"seller_name"`
+	StoreName     string `db:"store_name"`
+	StoreURL      string `db:"store_url"`
+	EntityType    string `db:"entity_type"`
+	Country       string `db:"country"`
+	Note          string `db:"note"`
+	BacklinkURL   string `db:"backlink_url"`
+	State         string `db:"state"`
+	FailReason    string `db:"fail_reason"`
+	LinkHash      []byte `db:"link_hash"`
+	LinkExpiresAt int64  `db:"link_expires_at"`
+	Consent       string `db:"consent"`
+	CreatedAt     int64  `db:"created_at"`
+	ConfirmBy     int64  `db:"confirm_by"`
+	ConfirmedAt   int64  `db:"confirmed_at"`
+	DecidedAt     int64  `db:"decided_at"`
+	BoundAt       int64  `db:"bound_at"`
 }
 
 func (q *Queries) InsertBinding(ctx context.Context, arg InsertBindingParams) error {
@@ -144,8 +144,8 @@ SELECT id, app_id, seller_id, currency, request_no, seller_cert_no, seller_name,
 `
 
 type ListBindingsOfSellerParams struct {
-	AppID    string
-	SellerID string
+	AppID    string `db:"app_id"`
+	SellerID string `db:"seller_id"`
 }
 
 func (q *Queries) ListBindingsOfSeller(ctx context.Context, arg ListBindingsOfSellerParams) ([]Binding, error) {
@@ -197,11 +197,11 @@ SELECT id, app_id, seller_id, currency, request_no, seller_cert_no, seller_name,
 `
 
 type PageBindingsParams struct {
-	Before   int64
-	AppID    string
-	SellerID string
-	State    string
-	Most     int32
+	Before   int64  `db:"before"`
+	AppID    string `db:"app_id"`
+	SellerID string `db:"seller_id"`
+	State    string `db:"state"`
+	Most     int32  `db:"most"`
 }
 
 func (q *Queries) PageBindings(ctx context.Context, arg PageBindingsParams) ([]Binding, error) {
@@ -260,15 +260,15 @@ WHERE id = $9
 `
 
 type UpdateBindingParams struct {
-	State         string
-	FailReason    string
-	LinkHash      []byte
-	LinkExpiresAt int64
-	Consent       string
-	ConfirmedAt   int64
-	DecidedAt     int64
-	BoundAt       int64
-	ID            int64
+	State         string `db:"state"`
+	FailReason    string `db:"fail_reason"`
+	LinkHash      []byte `db:"link_hash"`
+	LinkExpiresAt int64  `db:"link_expires_at"`
+	Consent       string `db:"consent"`
+	ConfirmedAt   int64  `db:"confirmed_at"`
+	DecidedAt     int64  `db:"decided_at"`
+	BoundAt       int64  `db:"bound_at"`
+	ID            int64  `db:"id"`
 }
 
 func (q *Queries) UpdateBinding(ctx context.Context, arg UpdateBindingParams) error {

@@ -15,18 +15,18 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 `
 
 type InsertCallParams struct {
-	ID        int64
-	TraceID   string
-	AppID     string
-	Operation string
-	RequestNo string
-	Code      string
-	Detail    string
-	Address   string
-	TookUS    int64
-	Request   string
-	Response  string
-	At        int64
+	ID        int64  `db:"id"`
+	TraceID   string `db:"trace_id"`
+	AppID     string `db:"app_id"`
+	Operation string `db:"operation"`
+	RequestNo string `db:"request_no"`
+	Code      string `db:"code"`
+	Detail    string `db:"detail"`
+	Address   string `db:"address"`
+	TookUS    int64  `db:"took_us"`
+	Request   string `db:"request"`
+	Response  string `db:"response"`
+	At        int64  `db:"at"`
 }
 
 func (q *Queries) InsertCall(ctx context.Context, arg InsertCallParams) error {
@@ -52,12 +52,12 @@ SELECT id, trace_id, app_id, operation, request_no, code, detail, address, took_
 `
 
 type PageCallsParams struct {
-	Before    int64
-	AppID     string
-	Operation string
-	RequestNo string
-	Code      string
-	Most      int32
+	Before    int64  `db:"before"`
+	AppID     string `db:"app_id"`
+	Operation string `db:"operation"`
+	RequestNo string `db:"request_no"`
+	Code      string `db:"code"`
+	Most      int32  `db:"most"`
 }
 
 func (q *Queries) PageCalls(ctx context.Context, arg PageCallsParams) ([]Call, error) {
@@ -105,8 +105,8 @@ DELETE FROM call WHERE id IN (SELECT c.id FROM call c ORDER BY c.id LIMIT $1) AN
 `
 
 type PruneCallsParams struct {
-	Most   int32
-	Before int64
+	Most   int32 `db:"most"`
+	Before int64 `db:"before"`
 }
 
 func (q *Queries) PruneCalls(ctx context.Context, arg PruneCallsParams) error {

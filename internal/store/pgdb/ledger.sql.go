@@ -14,8 +14,8 @@ SELECT id, app_id, currency, amount, bank_reference, value_date, payer, booked_a
 `
 
 type FindDepositParams struct {
-	Currency      string
-	BankReference string
+	Currency      string `db:"currency"`
+	BankReference string `db:"bank_reference"`
 }
 
 func (q *Queries) FindDeposit(ctx context.Context, arg FindDepositParams) (Deposit, error) {
@@ -40,10 +40,10 @@ SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, d
 `
 
 type GetAccountParams struct {
-	AppID    string
-	Kind     string
-	SellerID string
-	Currency string
+	AppID    string `db:"app_id"`
+	Kind     string `db:"kind"`
+	SellerID string `db:"seller_id"`
+	Currency string `db:"currency"`
 }
 
 func (q *Queries) GetAccount(ctx context.Context, arg GetAccountParams) (Account, error) {
@@ -148,17 +148,17 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 `
 
 type InsertAccountParams struct {
-	ID        int64
-	AppID     string
-	Kind      string
-	SellerID  string
-	Currency  string
-	Balance   int64
-	Held      int64
-	LastNo    int64
-	LastAt    int64
-	Day       int64
-	DayAmount int64
+	ID        int64  `db:"id"`
+	AppID     string `db:"app_id"`
+	Kind      string `db:"kind"`
+	SellerID  string `db:"seller_id"`
+	Currency  string `db:"currency"`
+	Balance   int64  `db:"balance"`
+	Held      int64  `db:"held"`
+	LastNo    int64  `db:"last_no"`
+	LastAt    int64  `db:"last_at"`
+	Day       int64  `db:"day"`
+	DayAmount int64  `db:"day_amount"`
 }
 
 func (q *Queries) InsertAccount(ctx context.Context, arg InsertAccountParams) error {
@@ -184,15 +184,15 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 `
 
 type InsertDepositParams struct {
-	ID            int64
-	AppID         string
-	Currency      string
-	Amount        int64
-	BankReference string
-	ValueDate     string
-	Payer         string
-	BookedAt      int64
-	ReversedAt    int64
+	ID            int64  `db:"id"`
+	AppID         string `db:"app_id"`
+	Currency      string `db:"currency"`
+	Amount        int64  `db:"amount"`
+	BankReference string `db:"bank_reference"`
+	ValueDate     string `db:"value_date"`
+	Payer         string `db:"payer"`
+	BookedAt      int64  `db:"booked_at"`
+	ReversedAt    int64  `db:"reversed_at"`
 }
 
 func (q *Queries) InsertDeposit(ctx context.Context, arg InsertDepositParams) error {
@@ -216,17 +216,17 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 `
 
 type InsertPostingParams struct {
-	ID          int64
-	Purpose     string
-	RecordID    int64
-	Amount      int64
-	FromID      int64
-	FromNo      int64
-	FromBalance int64
-	ToID        int64
-	ToNo        int64
-	ToBalance   int64
-	At          int64
+	ID          int64  `db:"id"`
+	Purpose     string `db:"purpose"`
+	RecordID    int64  `db:"record_id"`
+	Amount      int64  `db:"amount"`
+	FromID      int64  `db:"from_id"`
+	FromNo      int64  `db:"from_no"`
+	FromBalance int64  `db:"from_balance"`
+	ToID        int64  `db:"to_id"`
+	ToNo        int64  `db:"to_no"`
+	ToBalance   int64  `db:"to_balance"`
+	At          int64  `db:"at"`
 }
 
 func (q *Queries) InsertPosting(ctx context.Context, arg InsertPostingParams) error {
@@ -252,22 +252,22 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 `
 
 type InsertShareParams struct {
-	ID         int64
-	AppID      string
-	RequestNo  string
-	SellerID   string
-	Currency   string
-	Amount     int64
-	Note       string
-	BindingID  int64
-	State      string
-	FailCode   string
-	Allowed    int64
-	Committed  int64
-	Cap        int64
-	Day        int64
-	AcceptedAt int64
-	FinishedAt int64
+	ID         int64  `db:"id"`
+	AppID      string `db:"app_id"`
+	RequestNo  string `db:"request_no"`
+	SellerID   string `db:"seller_id"`
+	Currency   string `db:"currency"`
+	Amount     int64  `db:"amount"`
+	Note       string `db:"note"`
+	BindingID  int64  `db:"binding_id"`
+	State      string `db:"state"`
+	FailCode   string `db:"fail_code"`
+	Allowed    int64  `db:"allowed"`
+	Committed  int64  `db:"committed"`
+	Cap        int64  `db:"cap"`
+	Day        int64  `db:"day"`
+	AcceptedAt int64  `db:"accepted_at"`
+	FinishedAt int64  `db:"finished_at"`
 }
 
 func (q *Queries) InsertShare(ctx context.Context, arg InsertShareParams) error {
@@ -297,9 +297,9 @@ SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, d
 `
 
 type ListAccountsOfParams struct {
-	AppID    string
-	SellerID string
-	Currency string
+	AppID    string `db:"app_id"`
+	SellerID string `db:"seller_id"`
+	Currency string `db:"currency"`
 }
 
 func (q *Queries) ListAccountsOf(ctx context.Context, arg ListAccountsOfParams) ([]Account, error) {
@@ -339,12 +339,12 @@ SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, d
 `
 
 type PageAccountsParams struct {
-	Before   int64
-	AppID    string
-	Kind     string
-	SellerID string
-	Currency string
-	Most     int32
+	Before   int64  `db:"before"`
+	AppID    string `db:"app_id"`
+	Kind     string `db:"kind"`
+	SellerID string `db:"seller_id"`
+	Currency string `db:"currency"`
+	Most     int32  `db:"most"`
 }
 
 func (q *Queries) PageAccounts(ctx context.Context, arg PageAccountsParams) ([]Account, error) {
@@ -391,10 +391,10 @@ SELECT id, app_id, currency, amount, bank_reference, value_date, payer, booked_a
 `
 
 type PageDepositsParams struct {
-	Before   int64
-	AppID    string
-	Currency string
-	Most     int32
+	Before   int64  `db:"before"`
+	AppID    string `db:"app_id"`
+	Currency string `db:"currency"`
+	Most     int32  `db:"most"`
 }
 
 func (q *Queries) PageDeposits(ctx context.Context, arg PageDepositsParams) ([]Deposit, error) {
@@ -437,12 +437,12 @@ SELECT id, app_id, request_no, seller_id, currency, amount, note, binding_id, st
 `
 
 type PageSharesParams struct {
-	Before   int64
-	AppID    string
-	SellerID string
-	Currency string
-	State    string
-	Most     int32
+	Before   int64  `db:"before"`
+	AppID    string `db:"app_id"`
+	SellerID string `db:"seller_id"`
+	Currency string `db:"currency"`
+	State    string `db:"state"`
+	Most     int32  `db:"most"`
 }
 
 func (q *Queries) PageShares(ctx context.Context, arg PageSharesParams) ([]Share, error) {
@@ -495,13 +495,13 @@ WHERE id = $7
 `
 
 type UpdateAccountParams struct {
-	Balance   int64
-	Held      int64
-	LastNo    int64
-	LastAt    int64
-	Day       int64
-	DayAmount int64
-	ID        int64
+	Balance   int64 `db:"balance"`
+	Held      int64 `db:"held"`
+	LastNo    int64 `db:"last_no"`
+	LastAt    int64 `db:"last_at"`
+	Day       int64 `db:"day"`
+	DayAmount int64 `db:"day_amount"`
+	ID        int64 `db:"id"`
 }
 
 func (q *Queries) UpdateAccount(ctx context.Context, arg UpdateAccountParams) error {
@@ -523,8 +523,8 @@ WHERE id = $2
 `
 
 type UpdateDepositParams struct {
-	ReversedAt int64
-	ID         int64
+	ReversedAt int64 `db:"reversed_at"`
+	ID         int64 `db:"id"`
 }
 
 func (q *Queries) UpdateDeposit(ctx context.Context, arg UpdateDepositParams) error {
@@ -538,10 +538,10 @@ WHERE id = $4
 `
 
 type UpdateShareParams struct {
-	State      string
-	FailCode   string
-	FinishedAt int64
-	ID         int64
+	State      string `db:"state"`
+	FailCode   string `db:"fail_code"`
+	FinishedAt int64  `db:"finished_at"`
+	ID         int64  `db:"id"`
 }
 
 func (q *Queries) UpdateShare(ctx context.Context, arg UpdateShareParams) error {

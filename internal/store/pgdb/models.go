@@ -5,252 +5,254 @@
 package pgdb
 
 type Account struct {
-	ID        int64
-	AppID     string
-	Kind      string
-	SellerID  string
-	Currency  string
-	Balance   int64
-	Held      int64
-	LastNo    int64
-	LastAt    int64
-	Day       int64
-	DayAmount int64
+	ID        int64  `db:"id"`
+	AppID     string `db:"app_id"`
+	Kind      string `db:"kind"`
+	SellerID  string `db:"seller_id"`
+	Currency  string `db:"currency"`
+	Balance   int64  `db:"balance"`
+	Held      int64  `db:"held"`
+	LastNo    int64  `db:"last_no"`
+	LastAt    int64  `db:"last_at"`
+	Day       int64  `db:"day"`
+	DayAmount int64  `db:"day_amount"`
+}
+
+type Allowance struct {
+	Name  string `db:"name"`
+	Units int64  `db:"units"`
+	At    int64  `db:"at"`
 }
 
 type App struct {
-	ID        int64
-	AppID     string
-	Name      string
-	Disabled  int64
-	Settings  string
-	CreatedAt int64
+	ID        int64  `db:"id"`
+	AppID     string `db:"app_id"`
+	Name      string `db:"name"`
+	Disabled  int64  `db:"disabled"`
+	Settings  string `db:"settings"`
+	CreatedAt int64  `db:"created_at"`
+	Changes   int64  `db:"changes"`
 }
 
 type AppKey struct {
-	ID            int64
-	AppID         string
-	Owner         string
-	Fingerprint   string
-	PublicKey     string
-	PrivateKey    string
-	RetiredAt     int64
-	MadePrimaryAt int64
-	FirstUsedAt   int64
-	CreatedAt     int64
+	ID            int64  `db:"id"`
+	AppID         string `db:"app_id"`
+	Owner         string `db:"owner"`
+	Fingerprint   string `db:"fingerprint"`
+	PublicKey     string `db:"public_key"`
+	PrivateKey    string `db:"private_key"`
+	RetiredAt     int64  `db:"retired_at"`
+	MadePrimaryAt int64  `db:"made_primary_at"`
+	FirstUsedAt   int64  `db:"first_used_at"`
+	CreatedAt     int64  `db:"created_at"`
 }
 
 type Audit struct {
-	ID          int64
-	Reference   string
-	Act         string
-	Actor       string
-	AppID       string
-	Subject     string
-	Reason      string
-	ContentHash []byte
-	Before      string
-	After       string
-	At          int64
+	ID          int64  `db:"id"`
+	Reference   string `db:"reference"`
+	Act         string `db:"act"`
+	Actor       string `db:"actor"`
+	AppID       string `db:"app_id"`
+	Subject     string `db:"subject"`
+	Reason      string `db:"reason"`
+	ContentHash []byte `db:"content_hash"`
+	Before      string `db:"before"`
+	After       string `db:"after"`
+	At          int64  `db:"at"`
 }
 
 type Binding struct {
-	ID            int64
-	AppID         string
-	SellerID      string
-	Currency      string
-	RequestNo     string
-	SellerCertNo  string
-	SellerName    string
-	StoreName     string
-	StoreURL      string
-	EntityType    string
-	Country       string
-	Note          string
-	BacklinkURL   string
-	State         string
-	FailReason    string
-	LinkHash      []byte
-	LinkExpiresAt int64
-	Consent       string
-	CreatedAt     int64
-	ConfirmBy     int64
-	ConfirmedAt   int64
-	DecidedAt     int64
-	BoundAt       int64
+	ID            int64  `db:"id"`
+	AppID         string `db:"app_id"`
+	SellerID      string `db:"seller_id"`
+	Currency      string `db:"currency"`
+	RequestNo     string `db:"request_no"`
+	SellerCertNo  string `db:"seller_cert_no"`
+	SellerName    string `db:"seller_name"`
+	StoreName     string `db:"store_name"`
+	StoreURL      string `db:"store_url"`
+	EntityType    string `db:"entity_type"`
+	Country       string `db:"country"`
+	Note          string `db:"note"`
+	BacklinkURL   string `db:"backlink_url"`
+	State         string `db:"state"`
+	FailReason    string `db:"fail_reason"`
+	LinkHash      []byte `db:"link_hash"`
+	LinkExpiresAt int64  `db:"link_expires_at"`
+	Consent       string `db:"consent"`
+	CreatedAt     int64  `db:"created_at"`
+	ConfirmBy     int64  `db:"confirm_by"`
+	ConfirmedAt   int64  `db:"confirmed_at"`
+	DecidedAt     int64  `db:"decided_at"`
+	BoundAt       int64  `db:"bound_at"`
 }
 
 type Call struct {
-	ID        int64
-	TraceID   string
-	AppID     string
-	Operation string
-	RequestNo string
-	Code      string
-	Detail    string
-	Address   string
-	TookUS    int64
-	Request   string
-	Response  string
-	At        int64
+	ID        int64  `db:"id"`
+	TraceID   string `db:"trace_id"`
+	AppID     string `db:"app_id"`
+	Operation string `db:"operation"`
+	RequestNo string `db:"request_no"`
+	Code      string `db:"code"`
+	Detail    string `db:"detail"`
+	Address   string `db:"address"`
+	TookUS    int64  `db:"took_us"`
+	Request   string `db:"request"`
+	Response  string `db:"response"`
+	At        int64  `db:"at"`
 }
 
 type Delivery struct {
-	ID         int64
-	AppID      string
-	SellerID   string
-	RequestNo  string
-	Event      string
-	Content    string
-	State      string
-	Attempts   int64
-	CreatedAt  int64
-	DueAt      int64
-	FinishedAt int64
+	ID         int64  `db:"id"`
+	AppID      string `db:"app_id"`
+	SellerID   string `db:"seller_id"`
+	RequestNo  string `db:"request_no"`
+	Event      string `db:"event"`
+	Content    string `db:"content"`
+	State      string `db:"state"`
+	Attempts   int64  `db:"attempts"`
+	CreatedAt  int64  `db:"created_at"`
+	DueAt      int64  `db:"due_at"`
+	FinishedAt int64  `db:"finished_at"`
 }
 
 type DeliveryAttempt struct {
-	DeliveryID int64
-	Attempt    int64
-	At         int64
-	TookMS     int64
-	HTTPStatus int64
-	Answer     string
-	Fault      string
+	DeliveryID int64  `db:"delivery_id"`
+	Attempt    int64  `db:"attempt"`
+	At         int64  `db:"at"`
+	TookMS     int64  `db:"took_ms"`
+	HTTPStatus int64  `db:"http_status"`
+	Answer     string `db:"answer"`
+	Fault      string `db:"fault"`
 }
 
 type Deposit struct {
-	ID            int64
-	AppID         string
-	Currency      string
-	Amount        int64
-	BankReference string
-	ValueDate     string
-	Payer         string
-	BookedAt      int64
-	ReversedAt    int64
-}
-
-type IDBlock struct {
-	Name string
-	Next int64
+	ID            int64  `db:"id"`
+	AppID         string `db:"app_id"`
+	Currency      string `db:"currency"`
+	Amount        int64  `db:"amount"`
+	BankReference string `db:"bank_reference"`
+	ValueDate     string `db:"value_date"`
+	Payer         string `db:"payer"`
+	BookedAt      int64  `db:"booked_at"`
+	ReversedAt    int64  `db:"reversed_at"`
 }
 
 type Posting struct {
-	ID          int64
-	Purpose     string
-	RecordID    int64
-	Amount      int64
-	FromID      int64
-	FromNo      int64
-	FromBalance int64
-	ToID        int64
-	ToNo        int64
-	ToBalance   int64
-	At          int64
+	ID          int64  `db:"id"`
+	Purpose     string `db:"purpose"`
+	RecordID    int64  `db:"record_id"`
+	Amount      int64  `db:"amount"`
+	FromID      int64  `db:"from_id"`
+	FromNo      int64  `db:"from_no"`
+	FromBalance int64  `db:"from_balance"`
+	ToID        int64  `db:"to_id"`
+	ToNo        int64  `db:"to_no"`
+	ToBalance   int64  `db:"to_balance"`
+	At          int64  `db:"at"`
 }
 
 type Request struct {
-	ID          int64
-	AppID       string
-	Operation   string
-	RequestNo   string
-	FieldHashes []byte
-	Code        string
-	Fields      string
-	RecordID    int64
-	At          int64
+	ID          int64  `db:"id"`
+	AppID       string `db:"app_id"`
+	Operation   string `db:"operation"`
+	RequestNo   string `db:"request_no"`
+	FieldHashes []byte `db:"field_hashes"`
+	Code        string `db:"code"`
+	Fields      string `db:"fields"`
+	RecordID    int64  `db:"record_id"`
+	At          int64  `db:"at"`
 }
 
 type Secret struct {
-	Name  string
-	Value []byte
+	Name  string `db:"name"`
+	Value []byte `db:"value"`
 }
 
 type Seller struct {
-	ID        int64
-	AppID     string
-	SellerID  string
-	Status    string
-	ChangedAt int64
-	CreatedAt int64
+	ID        int64  `db:"id"`
+	AppID     string `db:"app_id"`
+	SellerID  string `db:"seller_id"`
+	Status    string `db:"status"`
+	ChangedAt int64  `db:"changed_at"`
+	CreatedAt int64  `db:"created_at"`
 }
 
 type Share struct {
-	ID         int64
-	AppID      string
-	RequestNo  string
-	SellerID   string
-	Currency   string
-	Amount     int64
-	Note       string
-	BindingID  int64
-	State      string
-	FailCode   string
-	Allowed    int64
-	Committed  int64
-	Cap        int64
-	Day        int64
-	AcceptedAt int64
-	FinishedAt int64
+	ID         int64  `db:"id"`
+	AppID      string `db:"app_id"`
+	RequestNo  string `db:"request_no"`
+	SellerID   string `db:"seller_id"`
+	Currency   string `db:"currency"`
+	Amount     int64  `db:"amount"`
+	Note       string `db:"note"`
+	BindingID  int64  `db:"binding_id"`
+	State      string `db:"state"`
+	FailCode   string `db:"fail_code"`
+	Allowed    int64  `db:"allowed"`
+	Committed  int64  `db:"committed"`
+	Cap        int64  `db:"cap"`
+	Day        int64  `db:"day"`
+	AcceptedAt int64  `db:"accepted_at"`
+	FinishedAt int64  `db:"finished_at"`
 }
 
 type Task struct {
-	ID       int64
-	Queue    string
-	RecordID int64
-	DueAt    int64
+	ID       int64  `db:"id"`
+	Queue    string `db:"queue"`
+	RecordID int64  `db:"record_id"`
+	DueAt    int64  `db:"due_at"`
 }
 
 type TradeFile struct {
-	ID           int64
-	AppID        string
-	RequestNo    string
-	Attempt      int64
-	State        string
-	SHA256       string
-	Size         int64
-	Path         string
-	SellerID     string
-	Currency     string
-	TotalRows    int64
-	AcceptedRows int64
-	RejectedRows int64
-	FailReason   string
-	Warnings     string
-	ReceivedAt   int64
-	FinishedAt   int64
+	ID           int64  `db:"id"`
+	AppID        string `db:"app_id"`
+	RequestNo    string `db:"request_no"`
+	Attempt      int64  `db:"attempt"`
+	State        string `db:"state"`
+	SHA256       string `db:"sha256"`
+	Size         int64  `db:"size"`
+	Path         string `db:"path"`
+	SellerID     string `db:"seller_id"`
+	Currency     string `db:"currency"`
+	TotalRows    int64  `db:"total_rows"`
+	AcceptedRows int64  `db:"accepted_rows"`
+	RejectedRows int64  `db:"rejected_rows"`
+	FailReason   string `db:"fail_reason"`
+	Warnings     string `db:"warnings"`
+	ReceivedAt   int64  `db:"received_at"`
+	FinishedAt   int64  `db:"finished_at"`
 }
 
 type TradePart struct {
-	FileID       int64
-	SellerID     string
-	Currency     string
-	TotalRows    int64
-	AcceptedRows int64
-	RejectedRows int64
+	FileID       int64  `db:"file_id"`
+	SellerID     string `db:"seller_id"`
+	Currency     string `db:"currency"`
+	TotalRows    int64  `db:"total_rows"`
+	AcceptedRows int64  `db:"accepted_rows"`
+	RejectedRows int64  `db:"rejected_rows"`
 }
 
 type TradeRefused struct {
-	ID     int64
-	FileID int64
-	SHA256 string
-	Size   int64
-	At     int64
+	ID     int64  `db:"id"`
+	FileID int64  `db:"file_id"`
+	SHA256 string `db:"sha256"`
+	Size   int64  `db:"size"`
+	At     int64  `db:"at"`
 }
 
 type TradeRow struct {
-	App       int64
-	RowKey    []byte
-	FileID    int64
-	ItemKey   []byte
-	SellerID  string
-	Currency  string
-	Amount    int64
-	At        int64
-	Shipped   int64
-	ShipHash  int64
-	Line      int64
-	RowOffset int64
-	RowLength int64
+	App       int64  `db:"app"`
+	RowKey    []byte `db:"row_key"`
+	FileID    int64  `db:"file_id"`
+	ItemKey   []byte `db:"item_key"`
+	SellerID  string `db:"seller_id"`
+	Currency  string `db:"currency"`
+	Amount    int64  `db:"amount"`
+	At        int64  `db:"at"`
+	Shipped   int64  `db:"shipped"`
+	ShipHash  int64  `db:"ship_hash"`
+	Line      int64  `db:"line"`
+	RowOffset int64  `db:"row_offset"`
+	RowLength int64  `db:"row_length"`
 }

@@ -47,17 +47,17 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 `
 
 type InsertDeliveryParams struct {
-	ID         int64
-	AppID      string
-	SellerID   string
-	RequestNo  string
-	Event      string
-	Content    string
-	State      string
-	Attempts   int64
-	CreatedAt  int64
-	DueAt      int64
-	FinishedAt int64
+	ID         int64  `db:"id"`
+	AppID      string `db:"app_id"`
+	SellerID   string `db:"seller_id"`
+	RequestNo  string `db:"request_no"`
+	Event      string `db:"event"`
+	Content    string `db:"content"`
+	State      string `db:"state"`
+	Attempts   int64  `db:"attempts"`
+	CreatedAt  int64  `db:"created_at"`
+	DueAt      int64  `db:"due_at"`
+	FinishedAt int64  `db:"finished_at"`
 }
 
 func (q *Queries) InsertDelivery(ctx context.Context, arg InsertDeliveryParams) error {
@@ -83,13 +83,13 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 `
 
 type InsertDeliveryAttemptParams struct {
-	DeliveryID int64
-	Attempt    int64
-	At         int64
-	TookMS     int64
-	HTTPStatus int64
-	Answer     string
-	Fault      string
+	DeliveryID int64  `db:"delivery_id"`
+	Attempt    int64  `db:"attempt"`
+	At         int64  `db:"at"`
+	TookMS     int64  `db:"took_ms"`
+	HTTPStatus int64  `db:"http_status"`
+	Answer     string `db:"answer"`
+	Fault      string `db:"fault"`
 }
 
 func (q *Queries) InsertDeliveryAttempt(ctx context.Context, arg InsertDeliveryAttemptParams) error {
@@ -111,10 +111,10 @@ VALUES ($1, $2, $3, $4)
 `
 
 type InsertTaskParams struct {
-	ID       int64
-	Queue    string
-	RecordID int64
-	DueAt    int64
+	ID       int64  `db:"id"`
+	Queue    string `db:"queue"`
+	RecordID int64  `db:"record_id"`
+	DueAt    int64  `db:"due_at"`
 }
 
 func (q *Queries) InsertTask(ctx context.Context, arg InsertTaskParams) error {
@@ -195,9 +195,9 @@ SELECT id, queue, record_id, due_at FROM task WHERE queue = $1 AND due_at <= $2 
 `
 
 type ListDueTasksParams struct {
-	Queue string
-	Now   int64
-	Most  int32
+	Queue string `db:"queue"`
+	Now   int64  `db:"now"`
+	Most  int32  `db:"most"`
 }
 
 func (q *Queries) ListDueTasks(ctx context.Context, arg ListDueTasksParams) ([]Task, error) {
@@ -230,8 +230,8 @@ SELECT id, app_id, seller_id, request_no, event, content, state, attempts, creat
 `
 
 type ListOpenDeliveriesOfSellerParams struct {
-	AppID    string
-	SellerID string
+	AppID    string `db:"app_id"`
+	SellerID string `db:"seller_id"`
 }
 
 func (q *Queries) ListOpenDeliveriesOfSeller(ctx context.Context, arg ListOpenDeliveriesOfSellerParams) ([]Delivery, error) {
@@ -266,13 +266,61 @@ func (q *Queries) ListOpenDeliveriesOfSeller(ctx context.Context, arg ListOpenDe
 	return items, nil
 }
 
+const listSharesOfDueTasks = `-- name: ListSharesOfDueTasks :many
+SELECT s.id, s.app_id, s.request_no, s.seller_id, s.currency, s.amount, s.note, s.binding_id, s.state, s.fail_code, s.allowed, s.committed, s.cap, s.day, s.accepted_at, s.finished_at FROM task t JOIN share s ON s.id = t.record_id
+WHERE t.queue = $1 AND t.due_at <= $2 ORDER BY t.due_at, t.id LIMIT $3
+`
+
+type ListSharesOfDueTasksParams struct {
+	Queue string `db:"queue"`
+	Now   int64  `db:"now"`
+	Most  int32  `db:"most"`
+}
+
+func (q *Queries) ListSharesOfDueTasks(ctx context.Context, arg ListSharesOfDueTasksParams) ([]Share, error) {
+	rows, err := q.db.Query(ctx, listSharesOfDueTasks, arg.Queue, arg.Now, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Share
+	for rows.Next() {
+		var i Share
+		if err := rows.Scan(
+			&i.ID,
+			&i.AppID,
+			&i.RequestNo,
+			&i.SellerID,
+			&i.Currency,
+			&i.Amount,
+			&i.Note,
+			&i.BindingID,
+			&i.State,
+			&i.FailCode,
+			&i.Allowed,
+			&i.Committed,
+			&i.Cap,
+			&i.Day,
+			&i.AcceptedAt,
+			&i.FinishedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const moveTask = `-- name: MoveTask :exec
 UPDATE task SET due_at = $1 WHERE id = $2
 `
 
 type MoveTaskParams struct {
-	DueAt int64
-	ID    int64
+	DueAt int64 `db:"due_at"`
+	ID    int64 `db:"id"`
 }
 
 func (q *Queries) MoveTask(ctx context.Context, arg MoveTaskParams) error {
@@ -285,9 +333,9 @@ SELECT id, app_id, seller_id, request_no, event, content, state, attempts, creat
 `
 
 type NewestStatusDeliveryParams struct {
-	AppID    string
-	SellerID string
-	Event    string
+	AppID    string `db:"app_id"`
+	SellerID string `db:"seller_id"`
+	Event    string `db:"event"`
 }
 
 func (q *Queries) NewestStatusDelivery(ctx context.Context, arg NewestStatusDeliveryParams) (Delivery, error) {
@@ -325,11 +373,11 @@ SELECT id, app_id, seller_id, request_no, event, content, state, attempts, creat
 `
 
 type PageDeliveriesParams struct {
-	Before   int64
-	AppID    string
-	SellerID string
-	State    string
-	Most     int32
+	Before   int64  `db:"before"`
+	AppID    string `db:"app_id"`
+	SellerID string `db:"seller_id"`
+	State    string `db:"state"`
+	Most     int32  `db:"most"`
 }
 
 func (q *Queries) PageDeliveries(ctx context.Context, arg PageDeliveriesParams) ([]Delivery, error) {
@@ -376,11 +424,11 @@ WHERE id = $5
 `
 
 type UpdateDeliveryParams struct {
-	State      string
-	Attempts   int64
-	DueAt      int64
-	FinishedAt int64
-	ID         int64
+	State      string `db:"state"`
+	Attempts   int64  `db:"attempts"`
+	DueAt      int64  `db:"due_at"`
+	FinishedAt int64  `db:"finished_at"`
+	ID         int64  `db:"id"`
 }
 
 func (q *Queries) UpdateDelivery(ctx context.Context, arg UpdateDeliveryParams) error {

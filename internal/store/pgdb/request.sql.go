@@ -14,9 +14,9 @@ SELECT id, app_id, operation, request_no, field_hashes, code, fields, record_id,
 `
 
 type GetRequestParams struct {
-	AppID     string
-	Operation string
-	RequestNo string
+	AppID     string `db:"app_id"`
+	Operation string `db:"operation"`
+	RequestNo string `db:"request_no"`
 }
 
 func (q *Queries) GetRequest(ctx context.Context, arg GetRequestParams) (Request, error) {
@@ -42,15 +42,15 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 `
 
 type InsertRequestParams struct {
-	ID          int64
-	AppID       string
-	Operation   string
-	RequestNo   string
-	FieldHashes []byte
-	Code        string
-	Fields      string
-	RecordID    int64
-	At          int64
+	ID          int64  `db:"id"`
+	AppID       string `db:"app_id"`
+	Operation   string `db:"operation"`
+	RequestNo   string `db:"request_no"`
+	FieldHashes []byte `db:"field_hashes"`
+	Code        string `db:"code"`
+	Fields      string `db:"fields"`
+	RecordID    int64  `db:"record_id"`
+	At          int64  `db:"at"`
 }
 
 func (q *Queries) InsertRequest(ctx context.Context, arg InsertRequestParams) error {

@@ -14,8 +14,8 @@ SELECT id, app_id, seller_id, status, changed_at, created_at FROM seller WHERE a
 `
 
 type GetSellerParams struct {
-	AppID    string
-	SellerID string
+	AppID    string `db:"app_id"`
+	SellerID string `db:"seller_id"`
 }
 
 func (q *Queries) GetSeller(ctx context.Context, arg GetSellerParams) (Seller, error) {
@@ -38,12 +38,12 @@ VALUES ($1, $2, $3, $4, $5, $6)
 `
 
 type InsertSellerParams struct {
-	ID        int64
-	AppID     string
-	SellerID  string
-	Status    string
-	ChangedAt int64
-	CreatedAt int64
+	ID        int64  `db:"id"`
+	AppID     string `db:"app_id"`
+	SellerID  string `db:"seller_id"`
+	Status    string `db:"status"`
+	ChangedAt int64  `db:"changed_at"`
+	CreatedAt int64  `db:"created_at"`
 }
 
 func (q *Queries) InsertSeller(ctx context.Context, arg InsertSellerParams) error {
@@ -63,11 +63,11 @@ SELECT id, app_id, seller_id, status, changed_at, created_at FROM seller WHERE i
 `
 
 type PageSellersParams struct {
-	Before   int64
-	AppID    string
-	SellerID string
-	Status   string
-	Most     int32
+	Before   int64  `db:"before"`
+	AppID    string `db:"app_id"`
+	SellerID string `db:"seller_id"`
+	Status   string `db:"status"`
+	Most     int32  `db:"most"`
 }
 
 func (q *Queries) PageSellers(ctx context.Context, arg PageSellersParams) ([]Seller, error) {
@@ -109,9 +109,9 @@ WHERE id = $3
 `
 
 type UpdateSellerParams struct {
-	Status    string
-	ChangedAt int64
-	ID        int64
+	Status    string `db:"status"`
+	ChangedAt int64  `db:"changed_at"`
+	ID        int64  `db:"id"`
 }
 
 func (q *Queries) UpdateSeller(ctx context.Context, arg UpdateSellerParams) error {

@@ -9,6 +9,34 @@ import (
 	"context"
 )
 
+const countWritten = `-- name: CountWritten :one
+SELECT (SELECT COUNT(*) FROM request r WHERE r.id = $1) + (SELECT COUNT(*) FROM posting p WHERE p.id = $2)
+    + (SELECT COUNT(*) FROM audit a WHERE a.id = $3) + (SELECT COUNT(*) FROM share s WHERE s.id = $4)
+    + (SELECT COUNT(*) FROM trade_file f WHERE f.id = $5) AS written
+`
+
+type CountWrittenParams struct {
+	RequestID int64 `db:"request_id"`
+	PostingID int64 `db:"posting_id"`
+	AuditID   int64 `db:"audit_id"`
+	ShareID   int64 `db:"share_id"`
+	FileID    int64 `db:"file_id"`
+}
+
+// Whether any row of a group is there: the group is one transaction, so that one stands for all. An id of 0 names none.
+func (q *Queries) CountWritten(ctx context.Context, arg CountWrittenParams) (int32, error) {
+	row := q.db.QueryRow(ctx, countWritten,
+		arg.RequestID,
+		arg.PostingID,
+		arg.AuditID,
+		arg.ShareID,
+		arg.FileID,
+	)
+	var written int32
+	err := row.Scan(&written)
+	return written, err
+}
+
 const getSecret = `-- name: GetSecret :one
 SELECT value FROM secret WHERE name = $1
 `
@@ -25,8 +53,8 @@ INSERT INTO secret (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING
 `
 
 type InsertSecretParams struct {
-	Name  string
-	Value []byte
+	Name  string `db:"name"`
+	Value []byte `db:"value"`
 }
 
 func (q *Queries) InsertSecret(ctx context.Context, arg InsertSecretParams) error {
@@ -34,18 +62,11 @@ func (q *Queries) InsertSecret(ctx context.Context, arg InsertSecretParams) erro
 	return err
 }
 
-const takeIDs = `-- name: TakeIDs :one
-UPDATE id_block SET next = next + $1 WHERE name = $2 RETURNING next
+const touchSecret = `-- name: TouchSecret :exec
+UPDATE secret SET value = value WHERE name = $1
 `
 
-type TakeIDsParams struct {
-	Many int64
-	Name string
-}
-
-func (q *Queries) TakeIDs(ctx context.Context, arg TakeIDsParams) (int64, error) {
-	row := q.db.QueryRow(ctx, takeIDs, arg.Many, arg.Name)
-	var next int64
-	err := row.Scan(&next)
-	return next, err
+func (q *Queries) TouchSecret(ctx context.Context, name string) error {
+	_, err := q.db.Exec(ctx, touchSecret, name)
+	return err
 }

@@ -37,25 +37,25 @@ WHERE r.app = $1 AND r.row_key = $2 AND f.state IN ('SUCCESS', 'PARTIAL')
 `
 
 type FindBookedRowParams struct {
-	App    int64
-	RowKey []byte
+	App    int64  `db:"app"`
+	RowKey []byte `db:"row_key"`
 }
 
 type FindBookedRowRow struct {
-	App           int64
-	RowKey        []byte
-	FileID        int64
-	ItemKey       []byte
-	SellerID      string
-	Currency      string
-	Amount        int64
-	At            int64
-	Shipped       int64
-	ShipHash      int64
-	Line          int64
-	RowOffset     int64
-	RowLength     int64
-	FileRequestNo string
+	App           int64  `db:"app"`
+	RowKey        []byte `db:"row_key"`
+	FileID        int64  `db:"file_id"`
+	ItemKey       []byte `db:"item_key"`
+	SellerID      string `db:"seller_id"`
+	Currency      string `db:"currency"`
+	Amount        int64  `db:"amount"`
+	At            int64  `db:"at"`
+	Shipped       int64  `db:"shipped"`
+	ShipHash      int64  `db:"ship_hash"`
+	Line          int64  `db:"line"`
+	RowOffset     int64  `db:"row_offset"`
+	RowLength     int64  `db:"row_length"`
+	FileRequestNo string `db:"file_request_no"`
 }
 
 func (q *Queries) FindBookedRow(ctx context.Context, arg FindBookedRowParams) (FindBookedRowRow, error) {
@@ -115,23 +115,23 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 `
 
 type InsertTradeFileParams struct {
-	ID           int64
-	AppID        string
-	RequestNo    string
-	Attempt      int64
-	State        string
-	SHA256       string
-	Size         int64
-	Path         string
-	SellerID     string
-	Currency     string
-	TotalRows    int64
-	AcceptedRows int64
-	RejectedRows int64
-	FailReason   string
-	Warnings     string
-	ReceivedAt   int64
-	FinishedAt   int64
+	ID           int64  `db:"id"`
+	AppID        string `db:"app_id"`
+	RequestNo    string `db:"request_no"`
+	Attempt      int64  `db:"attempt"`
+	State        string `db:"state"`
+	SHA256       string `db:"sha256"`
+	Size         int64  `db:"size"`
+	Path         string `db:"path"`
+	SellerID     string `db:"seller_id"`
+	Currency     string `db:"currency"`
+	TotalRows    int64  `db:"total_rows"`
+	AcceptedRows int64  `db:"accepted_rows"`
+	RejectedRows int64  `db:"rejected_rows"`
+	FailReason   string `db:"fail_reason"`
+	Warnings     string `db:"warnings"`
+	ReceivedAt   int64  `db:"received_at"`
+	FinishedAt   int64  `db:"finished_at"`
 }
 
 func (q *Queries) InsertTradeFile(ctx context.Context, arg InsertTradeFileParams) error {
@@ -163,12 +163,12 @@ VALUES ($1, $2, $3, $4, $5, $6)
 `
 
 type InsertTradePartParams struct {
-	FileID       int64
-	SellerID     string
-	Currency     string
-	TotalRows    int64
-	AcceptedRows int64
-	RejectedRows int64
+	FileID       int64  `db:"file_id"`
+	SellerID     string `db:"seller_id"`
+	Currency     string `db:"currency"`
+	TotalRows    int64  `db:"total_rows"`
+	AcceptedRows int64  `db:"accepted_rows"`
+	RejectedRows int64  `db:"rejected_rows"`
 }
 
 func (q *Queries) InsertTradePart(ctx context.Context, arg InsertTradePartParams) error {
@@ -189,11 +189,11 @@ VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING
 `
 
 type InsertTradeRefusedParams struct {
-	ID     int64
-	FileID int64
-	SHA256 string
-	Size   int64
-	At     int64
+	ID     int64  `db:"id"`
+	FileID int64  `db:"file_id"`
+	SHA256 string `db:"sha256"`
+	Size   int64  `db:"size"`
+	At     int64  `db:"at"`
 }
 
 func (q *Queries) InsertTradeRefused(ctx context.Context, arg InsertTradeRefusedParams) error {
@@ -213,19 +213,19 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 `
 
 type InsertTradeRowParams struct {
-	App       int64
-	RowKey    []byte
-	FileID    int64
-	ItemKey   []byte
-	SellerID  string
-	Currency  string
-	Amount    int64
-	At        int64
-	Shipped   int64
-	ShipHash  int64
-	Line      int64
-	RowOffset int64
-	RowLength int64
+	App       int64  `db:"app"`
+	RowKey    []byte `db:"row_key"`
+	FileID    int64  `db:"file_id"`
+	ItemKey   []byte `db:"item_key"`
+	SellerID  string `db:"seller_id"`
+	Currency  string `db:"currency"`
+	Amount    int64  `db:"amount"`
+	At        int64  `db:"at"`
+	Shipped   int64  `db:"shipped"`
+	ShipHash  int64  `db:"ship_hash"`
+	Line      int64  `db:"line"`
+	RowOffset int64  `db:"row_offset"`
+	RowLength int64  `db:"row_length"`
 }
 
 func (q *Queries) InsertTradeRow(ctx context.Context, arg InsertTradeRowParams) error {
@@ -253,8 +253,8 @@ WHERE r.app = $1 AND r.item_key = $2 AND f.state IN ('SUCCESS', 'PARTIAL')
 `
 
 type ListBookedRowsOfItemParams struct {
-	App     int64
-	ItemKey []byte
+	App     int64  `db:"app"`
+	ItemKey []byte `db:"item_key"`
 }
 
 func (q *Queries) ListBookedRowsOfItem(ctx context.Context, arg ListBookedRowsOfItemParams) ([]TradeRow, error) {
@@ -357,8 +357,8 @@ SELECT id, app_id, request_no, attempt, state, sha256, size, path, seller_id, cu
 `
 
 type NewestTradeFileParams struct {
-	AppID     string
-	RequestNo string
+	AppID     string `db:"app_id"`
+	RequestNo string `db:"request_no"`
 }
 
 func (q *Queries) NewestTradeFile(ctx context.Context, arg NewestTradeFileParams) (TradeFile, error) {
@@ -391,11 +391,11 @@ SELECT id, app_id, request_no, attempt, state, sha256, size, path, seller_id, cu
 `
 
 type PageTradeFilesParams struct {
-	Before    int64
-	AppID     string
-	RequestNo string
-	State     string
-	Most      int32
+	Before    int64  `db:"before"`
+	AppID     string `db:"app_id"`
+	RequestNo string `db:"request_no"`
+	State     string `db:"state"`
+	Most      int32  `db:"most"`
 }
 
 func (q *Queries) PageTradeFiles(ctx context.Context, arg PageTradeFilesParams) ([]TradeFile, error) {
@@ -449,10 +449,10 @@ WHERE app = $3 AND row_key = $4
 `
 
 type UpdateBookedRowParams struct {
-	Shipped  int64
-	ShipHash int64
-	App      int64
-	RowKey   []byte
+	Shipped  int64  `db:"shipped"`
+	ShipHash int64  `db:"ship_hash"`
+	App      int64  `db:"app"`
+	RowKey   []byte `db:"row_key"`
 }
 
 func (q *Queries) UpdateBookedRow(ctx context.Context, arg UpdateBookedRowParams) error {
@@ -471,16 +471,16 @@ WHERE id = $10
 `
 
 type UpdateTradeFileParams struct {
-	State        string
-	SellerID     string
-	Currency     string
-	TotalRows    int64
-	AcceptedRows int64
-	RejectedRows int64
-	FailReason   string
-	Warnings     string
-	FinishedAt   int64
-	ID           int64
+	State        string `db:"state"`
+	SellerID     string `db:"seller_id"`
+	Currency     string `db:"currency"`
+	TotalRows    int64  `db:"total_rows"`
+	AcceptedRows int64  `db:"accepted_rows"`
+	RejectedRows int64  `db:"rejected_rows"`
+	FailReason   string `db:"fail_reason"`
+	Warnings     string `db:"warnings"`
+	FinishedAt   int64  `db:"finished_at"`
+	ID           int64  `db:"id"`
 }
 
 func (q *Queries) UpdateTradeFile(ctx context.Context, arg UpdateTradeFileParams) error {

@@ -26,15 +26,15 @@ WHERE a.balance <> COALESCE(t.balance, 0) OR a.last_no <> COALESCE(t.many, 0) OR
 `
 
 type VerifyBalancesRow struct {
-	ID       int64
-	AppID    string
-	Kind     string
-	SellerID string
-	Currency string
-	Balance  int64
-	Posted   int64
-	LastNo   int64
-	Postings int64
+	ID       int64  `db:"id"`
+	AppID    string `db:"app_id"`
+	Kind     string `db:"kind"`
+	SellerID string `db:"seller_id"`
+	Currency string `db:"currency"`
+	Balance  int64  `db:"balance"`
+	Posted   int64  `db:"posted"`
+	LastNo   int64  `db:"last_no"`
+	Postings int64  `db:"postings"`
 }
 
 func (q *Queries) VerifyBalances(ctx context.Context) ([]VerifyBalancesRow, error) {
@@ -73,11 +73,11 @@ SELECT (SELECT COUNT(*) FROM account) AS accounts, (SELECT COUNT(*) FROM posting
 `
 
 type VerifyCountsRow struct {
-	Accounts  int64
-	Postings  int64
-	Shares    int64
-	Requests  int64
-	RowsFiled int64
+	Accounts  int64 `db:"accounts"`
+	Postings  int64 `db:"postings"`
+	Shares    int64 `db:"shares"`
+	Requests  int64 `db:"requests"`
+	RowsFiled int64 `db:"rows_filed"`
 }
 
 func (q *Queries) VerifyCounts(ctx context.Context) (VerifyCountsRow, error) {
@@ -106,11 +106,11 @@ WHERE COALESCE(m.booked, 0) <> d.amount OR COALESCE(m.reversed, 0) <> CASE WHEN 
 `
 
 type VerifyDepositsRow struct {
-	ID       int64
-	AppID    string
-	Amount   int64
-	Booked   int64
-	Reversed int64
+	ID       int64  `db:"id"`
+	AppID    string `db:"app_id"`
+	Amount   int64  `db:"amount"`
+	Booked   int64  `db:"booked"`
+	Reversed int64  `db:"reversed"`
 }
 
 func (q *Queries) VerifyDeposits(ctx context.Context) ([]VerifyDepositsRow, error) {
@@ -164,13 +164,13 @@ HAVING SUM(filed_shipped) <> SUM(booked_shipped) OR SUM(filed_unshipped) <> SUM(
 `
 
 type VerifyFiledRow struct {
-	AppID           string
-	SellerID        string
-	Currency        string
-	FiledShipped    int64
-	FiledUnshipped  int64
-	BookedShipped   int64
-	BookedUnshipped int64
+	AppID           string `db:"app_id"`
+	SellerID        string `db:"seller_id"`
+	Currency        string `db:"currency"`
+	FiledShipped    int64  `db:"filed_shipped"`
+	FiledUnshipped  int64  `db:"filed_unshipped"`
+	BookedShipped   int64  `db:"booked_shipped"`
+	BookedUnshipped int64  `db:"booked_unshipped"`
 }
 
 // Returns are taken off an item's shipped sales first, then off its unshipped ones.
@@ -209,13 +209,13 @@ WHERE held < 0 OR (kind NOT IN ('external', 'evidence') AND balance < 0)
 `
 
 type VerifyFloorsRow struct {
-	ID       int64
-	AppID    string
-	Kind     string
-	SellerID string
-	Currency string
-	Balance  int64
-	Held     int64
+	ID       int64  `db:"id"`
+	AppID    string `db:"app_id"`
+	Kind     string `db:"kind"`
+	SellerID string `db:"seller_id"`
+	Currency string `db:"currency"`
+	Balance  int64  `db:"balance"`
+	Held     int64  `db:"held"`
 }
 
 func (q *Queries) VerifyFloors(ctx context.Context) ([]VerifyFloorsRow, error) {
@@ -258,13 +258,13 @@ WHERE a.held <> COALESCE(h.amount, 0)
 `
 
 type VerifyHoldsRow struct {
-	ID       int64
-	AppID    string
-	Kind     string
-	SellerID string
-	Currency string
-	Held     int64
-	Shares   int64
+	ID       int64  `db:"id"`
+	AppID    string `db:"app_id"`
+	Kind     string `db:"kind"`
+	SellerID string `db:"seller_id"`
+	Currency string `db:"currency"`
+	Held     int64  `db:"held"`
+	Shares   int64  `db:"shares"`
 }
 
 func (q *Queries) VerifyHolds(ctx context.Context) ([]VerifyHoldsRow, error) {
@@ -304,9 +304,9 @@ WHERE a.id IS NULL OR b.id IS NULL OR p.amount <= 0 OR a.id = b.id OR a.currency
 `
 
 type VerifyPostingsRow struct {
-	ID      int64
-	Purpose string
-	Amount  int64
+	ID      int64  `db:"id"`
+	Purpose string `db:"purpose"`
+	Amount  int64  `db:"amount"`
 }
 
 func (q *Queries) VerifyPostings(ctx context.Context) ([]VerifyPostingsRow, error) {
@@ -336,10 +336,10 @@ GROUP BY s.id, s.app_id, s.request_no HAVING COUNT(r.id) <> 1
 `
 
 type VerifyRequestsRow struct {
-	ID        int64
-	AppID     string
-	RequestNo string
-	Requests  int64
+	ID        int64  `db:"id"`
+	AppID     string `db:"app_id"`
+	RequestNo string `db:"request_no"`
+	Requests  int64  `db:"requests"`
 }
 
 func (q *Queries) VerifyRequests(ctx context.Context) ([]VerifyRequestsRow, error) {
@@ -372,10 +372,10 @@ SELECT app_id, operation, request_no, COUNT(*) AS many FROM request GROUP BY app
 `
 
 type VerifyRequestsTwiceRow struct {
-	AppID     string
-	Operation string
-	RequestNo string
-	Many      int64
+	AppID     string `db:"app_id"`
+	Operation string `db:"operation"`
+	RequestNo string `db:"request_no"`
+	Many      int64  `db:"many"`
 }
 
 func (q *Queries) VerifyRequestsTwice(ctx context.Context) ([]VerifyRequestsTwiceRow, error) {
@@ -417,11 +417,11 @@ SELECT id, account_id, no, balance, CAST(counted AS bigint) AS counted FROM run 
 `
 
 type VerifyRunningRow struct {
-	ID        int64
-	AccountID int64
-	No        int64
-	Balance   int64
-	Counted   int64
+	ID        int64 `db:"id"`
+	AccountID int64 `db:"account_id"`
+	No        int64 `db:"no"`
+	Balance   int64 `db:"balance"`
+	Counted   int64 `db:"counted"`
 }
 
 func (q *Queries) VerifyRunning(ctx context.Context) ([]VerifyRunningRow, error) {
@@ -471,12 +471,12 @@ WHERE s.amount <= 0 OR s.committed > s.allowed
 `
 
 type VerifySharesRow struct {
-	ID        int64
-	AppID     string
-	RequestNo string
-	State     string
-	Postings  int64
-	Tasks     int64
+	ID        int64  `db:"id"`
+	AppID     string `db:"app_id"`
+	RequestNo string `db:"request_no"`
+	State     string `db:"state"`
+	Postings  int64  `db:"postings"`
+	Tasks     int64  `db:"tasks"`
 }
 
 func (q *Queries) VerifyShares(ctx context.Context) ([]VerifySharesRow, error) {
@@ -511,8 +511,8 @@ SELECT p.id, p.record_id FROM posting p LEFT JOIN share s ON s.id = p.record_id 
 `
 
 type VerifySharesPostedRow struct {
-	ID       int64
-	RecordID int64
+	ID       int64 `db:"id"`
+	RecordID int64 `db:"record_id"`
 }
 
 func (q *Queries) VerifySharesPosted(ctx context.Context) ([]VerifySharesPostedRow, error) {
@@ -545,10 +545,10 @@ HAVING SUM(CASE WHEN kind IN ('external', 'platform', 'seller', 'fees') THEN bal
 `
 
 type VerifySumsRow struct {
-	AppID       string
-	Currency    string
-	Money       int64
-	Entitlement int64
+	AppID       string `db:"app_id"`
+	Currency    string `db:"currency"`
+	Money       int64  `db:"money"`
+	Entitlement int64  `db:"entitlement"`
 }
 
 // Each query finds what must not be there; a sound database answers all of them with no row.

@@ -48,5 +48,9 @@ WHERE q.queue IS NOT NULL AND EXISTS (SELECT 1 FROM task t WHERE t.queue = q.que
 -- name: ListDueTasks :many
 SELECT * FROM task WHERE queue = sqlc.arg(queue) AND due_at <= sqlc.arg(now) ORDER BY due_at, id LIMIT sqlc.arg(most);
 
+-- name: ListSharesOfDueTasks :many
+SELECT s.* FROM task t JOIN share s ON s.id = t.record_id
+WHERE t.queue = sqlc.arg(queue) AND t.due_at <= sqlc.arg(now) ORDER BY t.due_at, t.id LIMIT sqlc.arg(most);
+
 -- name: NextDue :one
 SELECT due_at FROM task WHERE due_at > sqlc.arg(after) ORDER BY due_at LIMIT 1;

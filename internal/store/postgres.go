@@ -1,0 +1,339 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	pglock "github.com/pressly/goose/v3/lock"
+
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+)
+
+// postgres is a database that other nodes may share. A node writes on one connection; what keeps nodes apart is that a
+// group locks the rows of the apps that it names, in order, before it reads anything of theirs.
+type postgres struct {
+	clock  *Clock
+	config *pgx.ConnConfig // of the connections that write or hold claims
+
+	// Owned by the writer goroutine.
+	conn    *pgx.Conn      // nil while there is none
+	warned  *pgconn.Notice // what the server warned of during the last commit
+	apps    []string       // that the present group has locked
+	carried *View          // what the next group need not load, unless another node has changed its apps
+
+	pool   *pgxpool.Pool // reads
+	closed atomic.Bool
+
+	claims claims
+}
+
+func openPostgres(ctx context.Context, url string, clock *Clock) (_ *postgres, err error) {
+	p := &postgres{clock: clock, carried: newView()}
+	reads, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err // it names no password
+	}
+	reads.MaxConns = max(reads.MaxConns, readersMost)
+	prepareConfig(reads.ConnConfig)
+	p.config = reads.ConnConfig.Copy()
+	// The statements of a group name their rows by key, a few or some hundred of them. Whatever the server knows of the
+	// tables, which may have been empty a minute ago, the index is right.
+	for name, value := range map[string]string{"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "plan_cache_mode": "force_generic_plan",
+		"lock_timeout": "15s", "idle_in_transaction_session_timeout": "60s"} {
+		p.config.RuntimeParams[name] = value
+	}
+	p.config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if n.SeverityUnlocalized == "WARNING" {
+			p.warned = n
+		}
+	}
+	p.claims.config = reads.ConnConfig.Copy()
+	if err := migratePostgres(ctx, reads.ConnConfig); err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+	if p.pool, err = pgxpool.NewWithConfig(ctx, reads); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// prepareConfig sets what every connection has in common.
+func prepareConfig(c *pgx.ConnConfig) {
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = 3 * time.Second
+	}
+	if c.ValidateConnect == nil { // a standby answers too, and is of no use
+		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	// A server that is gone without a word is noticed in seconds.
+	dialer := &net.Dialer{Timeout: c.ConnectTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
+		Control: boundUnanswered}
+	c.DialFunc = dialer.DialContext
+	for name, value := range map[string]string{"application_name": "infinia", "jit": "off", "tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"} {
+		if _, ok := c.RuntimeParams[name]; !ok {
+			c.RuntimeParams[name] = value
+		}
+	}
+}
+
+// migratePostgres brings the tables up to date, one node at a time.
+func migratePostgres(ctx context.Context, config *pgx.ConnConfig) (err error) {
+	db := stdlib.OpenDB(*config)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	folder, err := fs.Sub(migrations, "migrations/postgres")
+	if err != nil {
+		return err
+	}
+	locker, err := pglock.NewPostgresSessionLocker()
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, folder, goose.WithSessionLocker(locker))
+	if err != nil {
+		return err
+	}
+	_, err = provider.Up(ctx)
+	return err
+}
+
+func (p *postgres) close() error {
+	p.closed.Store(true)
+	p.pool.Close()
+	p.claims.close()
+	p.drop()
+	return nil
+}
+
+func (p *postgres) shared() bool { return true }
+
+// drop gives up the connection that writes; the next group makes another, to whichever server is the primary then.
+func (p *postgres) drop() {
+	if p.conn != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = p.conn.Close(ctx)
+		p.conn = nil
+	}
+	p.carried = newView() // the next server may not have it
+}
+
+func (p *postgres) begin(ctx context.Context, group []*queued) (transaction, *View, error) {
+	for {
+		fresh := p.conn == nil
+		if fresh {
+			conn, err := pgx.ConnectConfig(ctx, p.config)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err)
+			}
+			p.conn, p.carried = conn, newView()
+		}
+		v, err := p.load(ctx, group)
+		if err == nil {
+			return p, v, nil
+		}
+		err = p.failed(err)
+		if p.conn != nil {
+			err = errors.Join(err, p.rollback(ctx))
+		}
+		if fresh || !errors.Is(err, errAbsent) {
+			return nil, nil, err
+		}
+		p.drop() // it is from before a restart or a failover; nothing was sent that could stand
+	}
+}
+
+func (p *postgres) queries() *pgdb.Queries { return pgdb.New(p.conn) }
+
+func (p *postgres) commit(ctx context.Context, v *View, alone bool) error {
+	p.warned = nil
+	err := p.save(ctx, v, alone)
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case err == nil && p.warned != nil: // it has given up waiting for the standby
+		return fmt.Errorf("%w: %s: %s", ErrUnknown, p.warned.Message, p.warned.Detail)
+	case err == nil:
+		if !alone && !slices.ContainsFunc(p.apps, func(app string) bool { return !v.Apps.asked[app] }) {
+			p.carried = v.carry()
+		}
+		return nil
+	case ok && refused.SeverityUnlocalized == "ERROR": // whichever statement it was, the transaction is void
+		err = p.failed(err)
+		if p.conn != nil {
+			err = errors.Join(err, p.rollback(ctx))
+		}
+		return err
+	}
+	p.drop()
+	return fmt.Errorf("%w: %w", ErrUnknown, err)
+}
+
+func (p *postgres) rollback(ctx context.Context) error {
+	if p.conn == nil {
+		return nil
+	}
+	if p.conn.IsClosed() || p.conn.PgConn().TxStatus() == 'I' {
+		return nil
+	}
+	if _, err := p.conn.Exec(ctx, "ROLLBACK"); err != nil {
+		p.drop() // with it whatever was open
+	}
+	return nil
+}
+
+// failed marks an error after which nothing was written by what can be done about it.
+func (p *postgres) failed(err error) error {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		if p.conn == nil || p.conn.IsClosed() {
+			p.conn = nil
+			return fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err)
+		}
+		return err
+	}
+	switch class := refused.Code[:2]; {
+	case refused.Code == "23505", class == "40": // a key that another node has just made; a deadlock
+		return fmt.Errorf("%w: %w: %w", ErrDatabase, errRaced, err)
+	case refused.Code == "25006": // this server has become a standby
+		p.drop()
+		fallthrough
+	case refused.Code == "55P03", class == "53", class == "57", class == "58": // locked for long, full, shut down, disk
+		return fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err)
+	}
+	return fmt.Errorf("%w: %w", ErrDatabase, err)
+}
+
+func (p *postgres) read(ctx context.Context, fn func(q *pgdb.Queries) error) error {
+	whole := context.WithoutCancel(ctx) // a snapshot ends whatever becomes of the caller
+	for try := 0; ; try++ {
+		tx, err := p.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+		if err == nil {
+			defer tx.Rollback(whole) //nolint:errcheck // nothing was written, and a connection that fails is dropped
+			return fn(pgdb.New(snapshot{tx}))
+		}
+		if p.closed.Load() {
+			return ErrClosed
+		}
+		if try > 0 || ctx.Err() != nil {
+			return fault(err)
+		}
+		p.pool.Reset() // its connections may be from before a restart or a failover
+	}
+}
+
+// ReadPostgres runs fn on a snapshot of a database that need not be a primary's, and changes nothing.
+func ReadPostgres(ctx context.Context, url string, fn func(q *pgdb.Queries) error) (err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return fault(err)
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return fault(err)
+	}
+	return errors.Join(fn(pgdb.New(snapshot{tx})), tx.Rollback(ctx))
+}
+
+// snapshot marks the errors of the database as such.
+type snapshot struct{ tx pgx.Tx }
+
+func (s snapshot) Exec(ctx context.Context, query string, args ...any) (pgconn.CommandTag, error) {
+	tag, err := s.tx.Exec(ctx, query, args...)
+	return tag, fault(err)
+}
+
+func (s snapshot) Query(ctx context.Context, query string, args ...any) (pgx.Rows, error) {
+	rows, err := s.tx.Query(ctx, query, args...)
+	return snapshotRows{rows}, fault(err)
+}
+
+func (s snapshot) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
+	return snapshotRow{s.tx.QueryRow(ctx, query, args...)}
+}
+
+type snapshotRows struct{ pgx.Rows }
+
+func (r snapshotRows) Err() error { return fault(r.Rows.Err()) }
+
+type snapshotRow struct{ row pgx.Row }
+
+func (r snapshotRow) Scan(dest ...any) error {
+	err := r.row.Scan(dest...)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	return fault(err)
+}
+
+func (p *postgres) take(ctx context.Context, bucket string, perSecond, most, units float64) (bool, error) {
+	tag, err := p.pool.Exec(ctx, `INSERT INTO allowance AS a (name, units, at) VALUES ($1, ($3::float8 - $4::float8) * 1000, clock_timestamp())
+		ON CONFLICT (name) DO UPDATE SET at = clock_timestamp(),
+			units = least($3::float8 * 1000, a.units + extract(epoch FROM clock_timestamp() - a.at) * $2::float8 * 1000) - $4::float8 * 1000
+		WHERE least($3::float8 * 1000, a.units + extract(epoch FROM clock_timestamp() - a.at) * $2::float8 * 1000) >= $4::float8 * 1000`,
+		bucket, perSecond, most, units)
+	return tag.RowsAffected() == 1, fault(err)
+}
+
+// claims holds names on one connection by advisory locks, which end with it.
+type claims struct {
+	config *pgx.ConnConfig
+
+	mu   sync.Mutex
+	conn *pgx.Conn // guarded by mu; nil while there is none
+}
+
+func (p *postgres) claim(ctx context.Context, name string) (release func(), ok bool, err error) {
+	c := &p.claims
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	key := int64(h.Sum64())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for try := 0; ; try++ {
+		if c.conn == nil || c.conn.IsClosed() {
+			if c.conn, err = pgx.ConnectConfig(ctx, c.config); err != nil {
+				c.conn = nil
+				return nil, false, fault(err)
+			}
+		}
+		err = c.conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", key).Scan(&ok)
+		if err == nil || try > 0 || !c.conn.IsClosed() {
+			break
+		}
+	}
+	if err != nil || !ok {
+		return nil, false, fault(err)
+	}
+	held := c.conn
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.conn == held {
+			_, _ = c.conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", key) // a connection that fails has lost it
+		}
+	}, true, nil
+}
+
+func (c *claims) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = c.conn.Close(ctx)
+		c.conn = nil
+	}
+}
