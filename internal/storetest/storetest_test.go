@@ -68,7 +68,11 @@ func TestDatabaseIsDropped(t *testing.T) {
 }
 
 func TestStandbyKeepsWhatWasAcknowledged(t *testing.T) {
-	primary := Start(t, map[string]string{"checkpoint_timeout": "5min"})
+	primary := Start(t, map[string]string{"cluster_name": "it's mine"})
+	var name string
+	if query(t, primary.URL("postgres"), "SHOW cluster_name", &name); name != "it's mine" {
+		t.Errorf("the setting is %q", name)
+	}
 	primary.Exec("CREATE TABLE t (a int)")
 	primary.Standby(t).Stop()
 	standby := primary.Standby(t) // a second one; the copy does not wait for the first
