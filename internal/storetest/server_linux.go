@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -44,7 +45,7 @@ func installed(t testing.TB) *installation {
 		}
 		debian, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 		if len(debian) > 0 {
-			postgres = slices.MaxFunc(debian, func(a, b string) int { return int(version(a) - version(b)) })
+			postgres = slices.MaxFunc(debian, func(a, b string) int { return cmp.Compare(version(a), version(b)) })
 		}
 	}
 	postgres = needs.Program(t, postgres)
