@@ -4,9 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,27 +13,25 @@ import (
 
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // BenchmarkShares measures the ledger path alone, without RSA or HTTP: shares of many sellers against one hot platform
-// account, on SQLite that syncs every commit. accepted is up to the hold; settled is the whole life.
+// account. accepted is up to the hold; settled is the whole life.
 func BenchmarkShares(b *testing.B) {
-	for _, waiting := range []int{1, 64, 256} {
-		for _, what := range []string{"accepted", "settled"} {
-			b.Run(fmt.Sprintf("%s/waiting=%d", what, waiting), func(b *testing.B) { benchShares(b, waiting, what == "settled") })
+	storetest.Bench(b, func(b *testing.B, database func(testing.TB) string) {
+		for _, waiting := range []int{1, 64, 256} {
+			for _, what := range []string{"accepted", "settled"} {
+				b.Run(fmt.Sprintf("%s/waiting=%d", what, waiting), func(b *testing.B) { benchShares(b, database(b), waiting, what == "settled") })
+			}
 		}
-	}
+	})
 }
 
-func benchShares(b *testing.B, waiting int, settled bool) {
+func benchShares(b *testing.B, database string, waiting int, settled bool) {
 	const sellers = 1000
 	ctx := context.Background()
-	name := filepath.Join(b.TempDir(), "books.db")
-	if os.Getenv("PGTRY") != "" {
-		name = os.Getenv("PGTRY")
-		exec.Command("psql", "-h", "127.0.0.1", "-p", "6543", "-U", "postgres", "-c", "drop database if exists try1 with (force)", "-c", "create database try1").Run()
-	}
-	db, err := store.Open(ctx, store.Config{Database: name})
+	db, err := store.Open(ctx, store.Config{Database: database})
 	if err != nil {
 		b.Fatal(err)
 	}

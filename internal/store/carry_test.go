@@ -17,8 +17,8 @@ import (
 // or poison the group, and units with queries of their own; what the next group would find loaded is what the database has.
 func TestCarriedRowsAreTheDatabases(t *testing.T) { storetest.Each(t, carriedRows) }
 
-func carriedRows(t *testing.T, database string) {
-	db := open(t, database)
+func carriedRows(t *testing.T, engine storetest.Engine) {
+	db := open(t, engine.New(t))
 	if err := db.Do(t.Context(), Unit{Alone: func(ctx context.Context, v *View, q *pgdb.Queries) error {
 		return q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: "demo"})
 	}}); err != nil {

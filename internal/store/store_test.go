@@ -65,8 +65,8 @@ func sellers(t *testing.T, db *DB) (ids []string) {
 
 // TestUnitsFailAlone: in one group, a refusing, a panicking and a poisoned unit leave nothing, and the others are committed.
 func TestUnitsFailAlone(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database string) {
-		db := open(t, database)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		db := open(t, engine.New(t))
 		refused := errors.New("refused")
 		for _, poison := range []bool{false, true} {
 			name := func(s string) string { return fmt.Sprintf("%s-%v", s, poison) }
@@ -100,8 +100,8 @@ func TestUnitsFailAlone(t *testing.T) {
 
 // TestLaterUnitsSeeEarlierOnes: in a group, each unit sees what the ones before it left, and not what they dropped.
 func TestLaterUnitsSeeEarlierOnes(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database string) {
-		db := open(t, database)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		db := open(t, engine.New(t))
 		k := SellerKey{"demo", "S"}
 		var saw []string
 		var kept int64 // a task that a unit drops and, with everything else, takes back
@@ -175,8 +175,8 @@ func TestLaterUnitsSeeEarlierOnes(t *testing.T) {
 
 // TestAloneIsOneTransaction: plain queries of a unit that fails are gone as well.
 func TestAloneIsOneTransaction(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database string) {
-		db := open(t, database)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		db := open(t, engine.New(t))
 		boom := errors.New("boom")
 		insert := func(ctx context.Context, v *View, q *pgdb.Queries) error {
 			return q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: "a", Settings: "{}"})
@@ -198,8 +198,8 @@ func TestAloneIsOneTransaction(t *testing.T) {
 
 // TestCancelledReadsBreakNothing: readers whose callers go away in the middle serve the next ones.
 func TestCancelledReadsBreakNothing(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database string) {
-		db := open(t, database)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		db := open(t, engine.New(t))
 		var all sync.WaitGroup
 		for i := range 400 {
 			all.Go(func() {
@@ -240,8 +240,8 @@ func TestOneProcessWrites(t *testing.T) {
 }
 
 func TestClosed(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database string) {
-		db, err := Open(t.Context(), Config{Database: database})
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		db, err := Open(t.Context(), Config{Database: engine.New(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -310,18 +310,17 @@ func TestPlans(t *testing.T) {
 // TestMigrationsAgree: both engines have the same migrations, and they make the same tables, columns and indexes. Only what
 // ids are drawn from differs, and what one node keeps in memory where several have it in the database.
 func TestMigrationsAgree(t *testing.T) {
-	names := map[string][]string{}
-	shapes := map[string][]string{}
-	storetest.Each(t, func(t *testing.T, database string) {
-		engine := filepath.Base(t.Name())
-		files, err := fs.Glob(migrations, "migrations/"+engine+"/*.sql")
+	names := map[storetest.Engine][]string{}
+	shapes := map[storetest.Engine][]string{}
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		files, err := fs.Glob(migrations, "migrations/"+string(engine)+"/*.sql")
 		if err != nil || len(files) == 0 {
 			t.Fatal("no migrations", err)
 		}
 		for _, f := range files {
 			names[engine] = append(names[engine], filepath.Base(f))
 		}
-		db := open(t, database)
+		db := open(t, engine.New(t))
 		var rows interface {
 			Next() bool
 			Scan(...any) error
@@ -360,18 +359,18 @@ func TestMigrationsAgree(t *testing.T) {
 	if len(shapes) < 2 {
 		t.Skip("without PostgreSQL there is nothing to compare")
 	}
-	if diff := cmp.Diff(names["postgres"], names["sqlite"]); diff != "" {
+	if diff := cmp.Diff(names[storetest.Postgres], names[storetest.SQLite]); diff != "" {
 		t.Errorf("migrations of PostgreSQL (-) and SQLite (+):\n%s", diff)
 	}
-	if diff := cmp.Diff(shapes["postgres"], shapes["sqlite"]); diff != "" {
+	if diff := cmp.Diff(shapes[storetest.Postgres], shapes[storetest.SQLite]); diff != "" {
 		t.Errorf("PostgreSQL (-) and SQLite (+):\n%s", diff)
 	}
 }
 
 // TestOverflowIsRefused: without STRICT, SQLite would turn a balance that overflows into a float.
 func TestOverflowIsRefused(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database string) {
-		db := open(t, database)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		db := open(t, engine.New(t))
 		err := db.Do(t.Context(), Unit{Alone: func(ctx context.Context, v *View, q *pgdb.Queries) (err error) {
 			if err := q.InsertAccount(ctx, pgdb.InsertAccountParams{ID: 1, Balance: 1<<63 - 1}); err != nil {
 				return err
@@ -391,8 +390,8 @@ func TestOverflowIsRefused(t *testing.T) {
 }
 
 func TestIDsAreNeverDrawnTwice(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database string) {
-		seen := map[int64]bool{}
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		seen, database := map[int64]bool{}, engine.New(t)
 		for range 3 {
 			db, err := Open(t.Context(), Config{Database: database})
 			if err != nil {

@@ -15,11 +15,11 @@ var shared struct {
 	*server // kept until the process ends, and with it the lock on its users
 }
 
-// Postgres returns the URL of an empty database that is dropped when the test ends.
+// newPostgres returns the URL of an empty database that is dropped when the test ends.
 //
 // `go test` runs one process for each package, several at once. The first one starts a server, the others find it, and
 // a watchdog stops it once the last one has ended.
-func Postgres(t testing.TB) string {
+func newPostgres(t testing.TB) string {
 	t.Helper()
 	s := sharedServer(t)
 	name := "test_" + strings.ToLower(rand.Text())
@@ -33,6 +33,11 @@ func Postgres(t testing.TB) string {
 		}
 	})
 	return s.url(name)
+}
+
+func durablePostgres(t testing.TB) string {
+	t.Helper()
+	return Start(t, nil).URL("postgres")
 }
 
 func sharedServer(t testing.TB) *server {

@@ -4,9 +4,11 @@ package storetest
 
 import "testing"
 
-// Postgres skips the test: servers are started and watched by means of Linux.
-func Postgres(t testing.TB) string {
+// newPostgres skips the test: servers are started and watched by means of Linux.
+func newPostgres(t testing.TB) string {
 	t.Helper()
 	t.Skip("PostgreSQL is tested on Linux only")
 	return ""
 }
+
+func durablePostgres(t testing.TB) string { return newPostgres(t) }

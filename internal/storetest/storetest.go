@@ -9,9 +9,33 @@ import (
 	"testing"
 )
 
-// Each runs fn as the subtests "sqlite" and "postgres", each with an empty database of its own: the path of a file that
-// does not exist yet, or a URL.
-func Each(t *testing.T, fn func(t *testing.T, database string)) {
-	t.Run("sqlite", func(t *testing.T) { fn(t, filepath.Join(t.TempDir(), "infinia.db")) })
-	t.Run("postgres", func(t *testing.T) { fn(t, Postgres(t)) })
+// Engine is a kind of database.
+type Engine string
+
+const (
+	SQLite   Engine = "sqlite"
+	Postgres Engine = "postgres"
+)
+
+// Each runs fn as the subtests "sqlite" and "postgres".
+func Each(t *testing.T, fn func(t *testing.T, engine Engine)) {
+	for _, e := range []Engine{SQLite, Postgres} {
+		t.Run(string(e), func(t *testing.T) { fn(t, e) })
+	}
+}
+
+// Bench runs fn as the sub-benchmarks "sqlite" and "postgres". database names an empty database at each call, whose commits
+// are on disk as they are in production: PostgreSQL's in a server of its own with the settings that it comes with.
+func Bench(b *testing.B, fn func(b *testing.B, database func(testing.TB) string)) {
+	b.Run(string(SQLite), func(b *testing.B) { fn(b, SQLite.New) })
+	b.Run(string(Postgres), func(b *testing.B) { fn(b, durablePostgres) })
+}
+
+// New names an empty database, for as long as the test runs: the path of a file that does not exist yet, or a URL.
+func (e Engine) New(t testing.TB) string {
+	t.Helper()
+	if e == Postgres {
+		return newPostgres(t)
+	}
+	return filepath.Join(t.TempDir(), "infinia.db")
 }

@@ -25,7 +25,7 @@ const oldest = 15
 
 func TestVersion(t *testing.T) {
 	var version int
-	query(t, Postgres(t), "SELECT current_setting('server_version_num')::int / 10000", &version)
+	query(t, Postgres.New(t), "SELECT current_setting('server_version_num')::int / 10000", &version)
 	if version < oldest {
 		t.Errorf("PostgreSQL %d, want at least %d", version, oldest)
 	}
@@ -35,7 +35,8 @@ func TestEachIsEmptyAndUsable(t *testing.T) {
 	installed(t)
 	engines := 0
 	for range 2 {
-		Each(t, func(t *testing.T, database string) {
+		Each(t, func(t *testing.T, engine Engine) {
+			database := engine.New(t)
 			engines++
 			if strings.HasPrefix(database, "postgres://") {
 				// Fails where there is one.
@@ -61,7 +62,7 @@ func TestEachIsEmptyAndUsable(t *testing.T) {
 
 func TestDatabaseIsDropped(t *testing.T) {
 	var database string
-	t.Run("", func(t *testing.T) { database = Postgres(t) })
+	t.Run("", func(t *testing.T) { database = Postgres.New(t) })
 	if _, err := pgx.Connect(t.Context(), database); err == nil || !strings.Contains(err.Error(), "3D000") {
 		t.Errorf("a database after its test: %v", err)
 	}
@@ -162,7 +163,7 @@ func TestChild(t *testing.T) {
 	case "":
 		return
 	case "shared":
-		database = Postgres(t)
+		database = Postgres.New(t)
 	case "own":
 		database = Start(t, nil).URL("postgres")
 	}
