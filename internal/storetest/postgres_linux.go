@@ -37,7 +37,7 @@ func newPostgres(t testing.TB) string {
 
 func durablePostgres(t testing.TB) string {
 	t.Helper()
-	return Start(t, nil).URL("postgres")
+	return Start(t, map[string]string{"fsync": "on"}).URL("postgres")
 }
 
 func sharedServer(t testing.TB) *server {
