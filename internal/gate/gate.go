@@ -56,7 +56,15 @@ type Gate struct {
 	recorder *recorder
 	metrics  metrics
 	verify   chan struct{}
+	rsa      rsaEngine
 	mux      *http.ServeMux
+}
+
+// rsaEngine is what a call costs most of: one place to put a faster one, and to measure the rest without.
+type rsaEngine struct {
+	verify  func(text, signature string, keys ...*rsa.PublicKey) (int, error)
+	decrypt func(data string, keys ...envelope.PrivateKey) ([]byte, error)
+	encrypt func(plain []byte, to *rsa.PublicKey, blockBytes int) (string, error)
 }
 
 // New makes a gate that serves every operation of op.All under its path.
@@ -74,7 +82,8 @@ func New(cfg Config) *Gate {
 		cfg.VerificationMost = 64
 	}
 	g := &Gate{cfg: cfg, log: cfg.Log, limits: newLimits(cfg.Engine.DB, cfg.CallsPerSecond), recorder: newRecorder(cfg.Engine.DB, cfg.Log),
-		metrics: newMetrics(cfg.Metrics), verify: make(chan struct{}, cfg.VerificationMost), mux: http.NewServeMux()}
+		metrics: newMetrics(cfg.Metrics), verify: make(chan struct{}, cfg.VerificationMost),
+		rsa: rsaEngine{envelope.Verify, envelope.Decrypt, envelope.Encrypt}, mux: http.NewServeMux()}
 	for _, o := range op.All {
 		path := o.Name.Path()
 		if p, ok := cfg.Paths[o.Name]; ok {
@@ -237,7 +246,7 @@ func (g *Gate) authenticate(ctx context.Context, c *call) error {
 	case <-ctx.Done():
 		return infinia.Errorf(infinia.Unavailable)
 	}
-	which, err := envelope.Verify(c.env.RequestData, c.env.Signature, keys...)
+	which, err := g.rsa.verify(c.env.RequestData, c.env.Signature, keys...)
 	switch {
 	case !known:
 		c.detail = "unknown app"
@@ -293,7 +302,7 @@ func addressAllowed(ranges []string, address netip.Addr) bool {
 
 // open decrypts and decodes.
 func (g *Gate) open(c *call) error {
-	plain, err := envelope.Decrypt(c.env.RequestData, c.keys.Platform...)
+	plain, err := g.rsa.decrypt(c.env.RequestData, c.keys.Platform...)
 	if err != nil {
 		if c.detail = "requestData cannot be read"; g.cfg.Sandbox { // explaining takes its time, which must tell nobody why
 			c.detail = envelope.Explain(err)
@@ -325,7 +334,7 @@ func (g *Gate) respond(c *call, reply any, err error) (resp envelope.Response, p
 	if c.content != nil && c.signer.Key != nil {
 		var sealErr error
 		if plain, sealErr = json.Marshal(body); sealErr == nil {
-			resp.ResponseData, sealErr = envelope.Encrypt(plain, c.signer.Key, c.set.BlockBytes)
+			resp.ResponseData, sealErr = g.rsa.encrypt(plain, c.signer.Key, c.set.BlockBytes)
 		}
 		if sealErr == nil && c.set.SignResponses {
 			resp.Signature, sealErr = envelope.Sign(resp.SigningText(), c.keys.Platform[0])

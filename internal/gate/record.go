@@ -13,7 +13,7 @@ import (
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
-// recorder keeps calls for the console, outside the units that the calls were. It takes what waits and writes it in one
+// recorder keeps calls for the console, outside the units that the calls were. It gathers them and writes many in one
 // commit; under a flood it drops records rather than delay a call, and of callers that did not authenticate it keeps only
 // a few a second, so that nobody can fill the disk from outside.
 type recorder struct {
@@ -26,9 +26,10 @@ type recorder struct {
 }
 
 const (
-	recordMost = 30 // calls in one write; a unit has ids for that many
-	recordKeep = 30 * 24 * time.Hour
-	pruneEach  = 100 // writes
+	recordMost   = 30                    // calls in one write; a unit has ids for that many
+	recordGather = 20 * time.Millisecond // what comes in this time is one write
+	recordKeep   = 30 * 24 * time.Hour
+	pruneEach    = 100 // writes
 )
 
 func newRecorder(db *store.DB, log *slog.Logger) *recorder {
@@ -67,18 +68,28 @@ func (r *recorder) run() {
 	}
 }
 
-// take waits for calls and returns what is there, nothing once close was called and all is written.
+// take waits for calls, and some time for others to come, and returns what is there: nothing once close was called and all
+// is written.
 func (r *recorder) take() (batch []pgdb.Call) {
 	select {
 	case c := <-r.calls:
 		batch = append(batch, c)
 	case <-r.stop:
 	}
+	gathered := time.After(recordGather)
 	for len(batch) < recordMost {
 		select {
 		case c := <-r.calls:
 			batch = append(batch, c)
+			continue
 		default:
+		}
+		select {
+		case c := <-r.calls:
+			batch = append(batch, c)
+		case <-gathered:
+			return batch
+		case <-r.stop:
 			return batch
 		}
 	}

@@ -20,8 +20,9 @@ import (
 
 // Work is what one kind of queue needs. Run answers for each task; a task that is done is gone from the database.
 type Work struct {
-	Most    int  // tasks handed over at once
-	Ordered bool // a task that fails holds up those behind it, instead of going behind them
+	Most    int           // tasks handed over at once
+	Gather  time.Duration // how long due tasks are waited for, so that more are handed over at once
+	Ordered bool          // a task that fails holds up those behind it, instead of going behind them
 	Run     func(ctx context.Context, tasks []pgdb.Task) []error
 }
 
@@ -84,12 +85,15 @@ func (d *Dispatcher) Run(ctx context.Context) {
 				next = poll
 			}
 		}
+		d.rest(ctx, lookEach)
 		d.db.Clock.Wait(ctx, next, wake)
 	}
 }
 
-// pollEach is how long another node's task may go unnoticed.
-const pollEach = time.Second
+const (
+	pollEach = time.Second          // how long another node's task may go unnoticed
+	lookEach = 5 * time.Millisecond // between two looks at what is due, however many commits leave tasks
+)
 
 // start sets a worker on every queue that has due tasks, and says when the next task falls due.
 func (d *Dispatcher) start(ctx context.Context) (next time.Time, err error) {
@@ -151,6 +155,7 @@ func (d *Dispatcher) workOn(ctx context.Context, queue string, work Work) {
 	}
 	faults := 0 // of the queue itself, in a row
 	for ctx.Err() == nil {
+		d.rest(ctx, work.Gather)
 		var tasks []pgdb.Task
 		now := store.Millis(d.db.Clock.Now())
 		err := d.db.Read(ctx, func(q *pgdb.Queries) (err error) {
@@ -223,7 +228,7 @@ func (d *Dispatcher) postpone(ctx context.Context, t pgdb.Task, by time.Duration
 	}})
 }
 
-// rest waits by the machine's time: the fault is real, the sandbox's clock does not mend it.
+// rest waits by the machine's time: what it waits for is real, the sandbox's clock does not bring it.
 func (d *Dispatcher) rest(ctx context.Context, pause time.Duration) {
 	if pause == 0 {
 		return

@@ -85,6 +85,9 @@ type Server struct {
 
 const databaseName = "infinia.db"
 
+// settleGather is how long shares that are due are waited for, so that one commit settles many.
+const settleGather = 20 * time.Millisecond
+
 // Start builds everything over the data folder and listens. What it started is stopped again when it fails.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := check(&cfg); err != nil {
@@ -219,7 +222,7 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 
 	webhooks := outbox.NewWebhooks(s.DB, outbox.WebhookConfig{Log: cfg.Log, AllowPrivate: cfg.Sandbox, AllowNets: cfg.WebhookNets, RetryAfter: cfg.RetryAfter})
 	dispatcher := outbox.NewDispatcher(s.DB, cfg.Log, map[string]outbox.Work{
-		op.SettleQueue: {Most: 256, Run: s.Engine.Settle},
+		op.SettleQueue: {Most: 256, Gather: settleGather, Run: s.Engine.Settle},
 		op.ExpiryQueue: {Most: 64, Run: outbox.Each(s.Engine.ExpireBinding)},
 		"file":         {Most: 1, Ordered: true, Run: outbox.Each(importer.Import)},
 		"file-result":  {Most: 16, Run: outbox.Each(importer.WriteResults)},

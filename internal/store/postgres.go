@@ -216,66 +216,109 @@ func (p *postgres) failed(err error) error {
 }
 
 func (p *postgres) read(ctx context.Context, fn func(q *pgdb.Queries) error) error {
-	whole := context.WithoutCancel(ctx) // a snapshot ends whatever becomes of the caller
-	for try := 0; ; try++ {
-		tx, err := p.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-		if err == nil {
-			defer tx.Rollback(whole) //nolint:errcheck // nothing was written, and a connection that fails is dropped
-			return fn(pgdb.New(snapshot{tx}))
-		}
-		if p.closed.Load() {
-			return ErrClosed
-		}
-		if try > 0 || ctx.Err() != nil {
+	conn, err := p.pool.Acquire(ctx)
+	if p.closed.Load() {
+		return ErrClosed
+	}
+	if err != nil {
+		return fault(err)
+	}
+	s := &snapshot{conn: conn.Conn()}
+	err = fn(pgdb.New(s))
+	if s.stale && ctx.Err() == nil {
+		conn.Release()
+		p.pool.Reset() // its connections may be from before a restart or a failover
+		if conn, err = p.pool.Acquire(ctx); err != nil {
 			return fault(err)
 		}
-		p.pool.Reset() // its connections may be from before a restart or a failover
+		s = &snapshot{conn: conn.Conn()}
+		err = fn(pgdb.New(s))
 	}
+	if s.begun && !s.conn.IsClosed() {
+		_, _ = s.conn.Exec(context.WithoutCancel(ctx), "ROLLBACK") // nothing was written, and a connection that fails is dropped
+	}
+	conn.Release()
+	return err
 }
 
 // ReadPostgres runs fn on a snapshot of a database that need not be a primary's, and changes nothing.
-func ReadPostgres(ctx context.Context, url string, fn func(q *pgdb.Queries) error) (err error) {
+func ReadPostgres(ctx context.Context, url string, fn func(q *pgdb.Queries) error) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return fault(err)
 	}
-	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return fault(err)
+	return errors.Join(fn(pgdb.New(&snapshot{conn: conn})), conn.Close(context.WithoutCancel(ctx)))
+}
+
+// snapshot runs queries on the state at the first of them, with which it begins; it marks the errors of the database as
+// such.
+type snapshot struct {
+	conn  *pgx.Conn
+	begun bool
+	stale bool // the connection was broken before it began
+}
+
+func (s *snapshot) Exec(context.Context, string, ...any) (pgconn.CommandTag, error) {
+	return pgconn.CommandTag{}, errors.New("a snapshot is read only")
+}
+
+func (s *snapshot) Query(ctx context.Context, query string, args ...any) (pgx.Rows, error) {
+	if s.begun {
+		rows, err := s.conn.Query(ctx, query, args...)
+		return &snapshotRows{Rows: rows}, fault(err)
 	}
-	return errors.Join(fn(pgdb.New(snapshot{tx})), tx.Rollback(ctx))
+	b := &pgx.Batch{}
+	b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	b.Queue(query, args...)
+	results := s.conn.SendBatch(ctx, b)
+	if _, err := results.Exec(); err != nil {
+		s.stale = s.conn.IsClosed()
+		return nil, fault(errors.Join(err, results.Close()))
+	}
+	s.begun = true
+	rows, err := results.Query()
+	return &snapshotRows{rows, results}, fault(err)
 }
 
-// snapshot marks the errors of the database as such.
-type snapshot struct{ tx pgx.Tx }
-
-func (s snapshot) Exec(ctx context.Context, query string, args ...any) (pgconn.CommandTag, error) {
-	tag, err := s.tx.Exec(ctx, query, args...)
-	return tag, fault(err)
+func (s *snapshot) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
+	rows, err := s.Query(ctx, query, args...)
+	return snapshotRow{rows, err}
 }
 
-func (s snapshot) Query(ctx context.Context, query string, args ...any) (pgx.Rows, error) {
-	rows, err := s.tx.Query(ctx, query, args...)
-	return snapshotRows{rows}, fault(err)
+// snapshotRows are of the first query, which came in a batch, or of a later one.
+type snapshotRows struct {
+	pgx.Rows
+	batch pgx.BatchResults
 }
 
-func (s snapshot) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
-	return snapshotRow{s.tx.QueryRow(ctx, query, args...)}
+func (r *snapshotRows) Close() {
+	r.Rows.Close()
+	if r.batch != nil {
+		r.batch.Close() //nolint:errcheck // what failed is in Err
+	}
 }
 
-type snapshotRows struct{ pgx.Rows }
+func (r *snapshotRows) Err() error { return fault(r.Rows.Err()) }
 
-func (r snapshotRows) Err() error { return fault(r.Rows.Err()) }
-
-type snapshotRow struct{ row pgx.Row }
+type snapshotRow struct {
+	rows pgx.Rows
+	err  error
+}
 
 func (r snapshotRow) Scan(dest ...any) error {
-	err := r.row.Scan(dest...)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return err
+	if r.err != nil {
+		return r.err
 	}
-	return fault(err)
+	defer r.rows.Close()
+	if !r.rows.Next() {
+		if err := r.rows.Err(); err != nil {
+			return err
+		}
+		return pgx.ErrNoRows
+	}
+	err := r.rows.Scan(dest...)
+	r.rows.Close()
+	return errors.Join(fault(err), r.rows.Err())
 }
 
 func (p *postgres) take(ctx context.Context, bucket string, perSecond, most, units float64) (bool, error) {
