@@ -57,3 +57,7 @@ bench: ## the figures, each with what it was measured by
 	$(GO) test ./envelope -run '^$$' -bench . -benchtime 1s
 	$(GO) test ./internal/op -run '^$$' -bench Shares -benchtime 20000x
 	$(GO) test ./internal/server -run '^$$' -bench . -benchtime 2s
+
+.PHONY: try-failover
+try-failover: ## a PostgreSQL cluster from deploy/ loses its primary, and no acknowledged row (Debian packages, 90 s)
+	deploy/try.sh

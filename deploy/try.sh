@@ -1,0 +1,287 @@
+#!/usr/bin/env bash
+# try.sh runs three machines of a PostgreSQL cluster on this one, from exactly the files beside it, kills what can be
+# killed, and fails when an acknowledged row is lost. It takes 90 seconds, more on a busy machine, and leaves nothing behind.
+#
+#   apt-get install patroni python3-idna etcd-server etcd-client postgresql curl openssl
+#   deploy/try.sh
+#
+# With --keep it only starts the three machines and keeps them until Enter, to try an administrator's acts on.
+#
+# Only addresses, paths and passwords are put in: db1, db2 and db3 are 127.0.77.1, 127.0.77.2 and 127.0.77.3, with the usual ports.
+set -euo pipefail
+source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+# PostgreSQL refuses to run as root.
+if ((EUID == 0)); then
+	copy=$(mktemp -d /tmp/infinia-try-files.XXXXXX)
+	trap 'rm -rf "$copy"' EXIT
+	cp "$source_dir"/* "$copy"
+	chown -R postgres "$copy"
+	cd /
+	runuser -u postgres -- bash "$copy/try.sh" "$@"
+	exit
+fi
+
+for program in patroni patronictl etcd etcdctl psql curl openssl setsid; do
+	command -v "$program" >/dev/null || { echo "try.sh: $program is missing: apt-get install patroni python3-idna etcd-server etcd-client postgresql curl openssl" >&2; exit 2; }
+done
+unset "${!PG@}" "${!PATRONI_@}" "${!ETCD_@}" # nothing of the caller's counts here
+bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -1)
+work=$(mktemp -d /tmp/infinia-try.XXXXXX)
+started=$EPOCHREALTIME
+declare -A address=([db1]=127.0.77.1 [db2]=127.0.77.2 [db3]=127.0.77.3)
+declare -A pid=() # of etcd-db1, patroni-db1 and so on
+
+# --- plumbing
+
+since() { awk -v a="$1" -v b="${2:-$EPOCHREALTIME}" 'BEGIN { printf "%.1f", b - a }'; }
+say() { printf '%5s s  %s\n' "$(since "$started")" "$*"; }
+fail() {
+	say "FAILED: $*" >&2
+	tail -n 15 "$work"/db?/patroni.log >&2 2>/dev/null || true
+	exit 1
+}
+
+# until_ok SECONDS WHAT COMMAND...: waits for the command to succeed.
+until_ok() {
+	local end=$((SECONDS + $1)) what=$2
+	shift 2
+	until "$@" >/dev/null 2>&1; do
+		((SECONDS < end)) || fail "$what did not happen"
+		sleep 0.3
+	done
+}
+
+postmaster() { head -1 "$work/$1/data/postmaster.pid" 2>/dev/null || true; }
+
+clean_up() {
+	local code=$? node p
+	set +e
+	touch "$work/stop"
+	for p in "${pid[@]}"; do kill -9 "$p" 2>/dev/null; done
+	for node in db1 db2 db3 restored; do
+		p=$(postmaster $node)
+		[[ $p ]] && kill -QUIT "$p" 2>/dev/null
+	done
+	jobs -p | xargs -r kill 2>/dev/null
+	wait 2>/dev/null
+	sleep 0.5
+	rm -rf "$work"
+	exit $code
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# fill TEMPLATE NODE: what an administrator does to the file on that machine, and the temporary folder's paths.
+fill() {
+	local node=$2 dir="$work/$2"
+	sed -E -e "s/@NAME@/$node/g" -e "s/@ADDRESS@/${address[$node]}/g" -e 's/@[A-Z]+_PASSWORD@/try-only/g' \
+		-e 's/\bdb([123]):([0-9]+)/127.0.77.\1:\2/g' \
+		-e "s#/etc/(etcd|patroni)/tls#$dir/tls#g" \
+		-e "s#/var/lib/etcd/infinia#$dir/etcd#g" \
+		-e "s#/var/lib/postgresql/15/infinia\$#$dir/data#g" \
+		-e "s#/var/lib/postgresql/infinia.pgpass#$dir/pgpass#g" \
+		-e "s#/usr/lib/postgresql/15/bin#$bin#g" \
+		-e "s#/var/run/postgresql#$dir#g" \
+		-e "s#/usr/local/lib/infinia#$source_dir#g" \
+		-e "s#/var/backups/infinia#$work/backups#g" "$source_dir/$1"
+}
+
+start_etcd() { # NODE
+	# shellcheck disable=SC1090
+	(set -a; . "$work/$1/etcd.env"; set +a; exec setsid etcd >"$work/$1/etcd.log" 2>&1) &
+	pid[etcd-$1]=$!
+	disown # the shell shall not report that it was killed
+}
+
+start_patroni() { # NODE
+	# shellcheck disable=SC1090
+	(set -a; . "$work/$1/patroni.env"; set +a; exec setsid patroni "$work/$1/patroni.yml" >>"$work/$1/patroni.log" 2>&1) &
+	pid[patroni-$1]=$!
+	disown
+}
+
+# kill_node NODE: what a power cut does to Patroni and PostgreSQL.
+kill_node() {
+	local p
+	p=$(postmaster "$1")
+	# shellcheck disable=SC2046
+	kill -9 "${pid[patroni-$1]}" "$p" $(ps -o pid= --ppid "$p") 2>/dev/null || true
+	unset "pid[patroni-$1]"
+}
+
+state() { curl -sk --max-time 2 "https://${address[$1]}:8008/$2" -o /dev/null -w '%{http_code}' 2>/dev/null || true; }
+is() { [[ $(state "$1" "$2") == 200 ]]; } # is db1 primary, is db2 synchronous
+
+# role ROLE: the machine that has it.
+role() {
+	local node
+	for node in db1 db2 db3; do if is $node "$1"; then echo $node; return; fi; done
+	return 1
+}
+
+export PGPASSWORD=try-only
+tls="sslmode=verify-full&sslrootcert=$work/ca.crt"
+url="postgres://infinia@127.0.77.1,127.0.77.2,127.0.77.3/infinia?target_session_attrs=read-write&connect_timeout=3&$tls"
+sql() { psql -qXAt -v ON_ERROR_STOP=1 "$url" -c "$1"; }
+admin() { # NODE DATABASE SQL
+	psql -qXAt -v ON_ERROR_STOP=1 "postgres://postgres@${address[$1]}/$2?connect_timeout=3&$tls" -c "$3"
+}
+
+# writer N: writes rows 1, 2, 3 through the three-host URL, each until it is acknowledged, as a client repeats a call under
+# its requestNo. Only what was acknowledged is noted, with its time.
+writer() {
+	local row=1
+	while [[ ! -e $work/stop ]]; do
+		if psql -qXAt -v ON_ERROR_STOP=1 "$url" -c "insert into acked values ($1, $row) on conflict do nothing" 2>>"$work/writer$1.err"; then
+			echo "$EPOCHREALTIME $1 $row" >>"$work/writer$1.log"
+			row=$((row + 1))
+		else
+			sleep 0.1
+		fi
+	done
+}
+
+# gap SINCE: the longest time without an acknowledgement to any writer after that moment.
+gap() {
+	cat "$work"/writer?.log | sort -n | awk -v since="$1" '{ if ($1 >= since && last && $1 - last > most) most = $1 - last; last = $1 } END { printf "%.1f", most }'
+}
+writes_since() { cat "$work"/writer?.log | awk -v since="$1" '$1 > since { found = 1 } END { exit !found }'; }
+# writes_again N SINCE: enough acknowledgements since, so that the gap is over.
+writes_again() { [[ $(cat "$work"/writer?.log | awk -v since="$2" '$1 > since' | wc -l) -ge $1 ]]; }
+
+# check: every acknowledged row is there.
+check() {
+	local noted missing
+	cat "$work"/writer?.log | awk '{ print $2 "," $3 }' >"$work/noted.csv"
+	noted=$(wc -l <"$work/noted.csv")
+	missing=$(psql -qXAt -v ON_ERROR_STOP=1 "$url" <<-SQL
+		create temp table noted (writer int, n int);
+		\copy noted from '$work/noted.csv' csv
+		select count(*) from noted where not exists (select 1 from acked a where a.writer = noted.writer and a.n = noted.n);
+	SQL
+	)
+	[[ $missing == 0 ]] || fail "$missing of $noted acknowledged rows are LOST"
+	say "  acknowledged $noted, lost 0"
+}
+
+# --- three machines
+
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=try-ca -keyout "$work/ca.key" -out "$work/ca.crt" 2>/dev/null
+mkdir -p "$work/backups/wal"
+for node in db1 db2 db3; do
+	mkdir -p "$work/$node/tls"
+	cp "$work/ca.crt" "$work/$node/tls/ca.crt"
+	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$node" -keyout "$work/$node/tls/node.key" 2>/dev/null |
+		openssl x509 -req -CA "$work/ca.crt" -CAkey "$work/ca.key" -CAcreateserial -days 2 \
+			-extfile <(echo "subjectAltName=DNS:$node,IP:${address[$node]},IP:127.0.0.1") -out "$work/$node/tls/node.crt" 2>/dev/null
+	for file in etcd.env patroni.env patroni.yml; do fill $file $node >"$work/$node/$file"; done
+	chmod 600 "$work/$node"/*.env "$work/$node/tls/node.key"
+done
+
+say "etcd on three machines, Patroni on three"
+for node in db1 db2 db3; do start_etcd $node; done
+etcdctl_() { ETCDCTL_API=3 etcdctl --cacert "$work/ca.crt" --cert "$work/db1/tls/node.crt" --key "$work/db1/tls/node.key" --endpoints https://127.0.77.1:2379 "$@"; }
+until_ok 15 "etcd's election" etcdctl_ endpoint health
+for node in db1 db2 db3; do start_patroni $node; done
+until_ok 60 "a synchronous standby" role synchronous
+primary=$(role primary) standby=$(role synchronous)
+say "primary $primary, synchronous standby $standby; pg_stat_replication on $primary:"
+standbys() { [[ $(admin "$primary" postgres "select count(*) from pg_stat_replication where state = 'streaming'") == "$1" ]]; }
+until_ok 30 "the third machine" standbys 2
+admin "$primary" postgres "select application_name, state, sync_state from pg_stat_replication order by 1" | sed 's/^/         /'
+until_ok 15 "a writable primary" admin "$primary" postgres "create role infinia login password 'try-only'"
+admin "$primary" postgres "create database infinia owner infinia"
+for node in db1 db2 db3; do until_ok 10 "the database on $node" admin $node infinia "select 1"; done
+sql "create table acked (writer int, n int, primary key (writer, n)); create table load (client int not null)"
+
+if [[ ${1:-} == --keep ]]; then
+	say "everything runs in $work until Enter; in another terminal, as user $(id -un):"
+	echo "  export PGPASSWORD=try-only; psql '$url'"
+	echo "  set -a; . $work/db1/patroni.env; set +a; patronictl -c $work/db1/patroni.yml list"
+	read -r _
+	exit
+fi
+
+echo 'insert into load values (:client_id);' >"$work/load.sql"
+tps=$("$bin/pgbench" -n -c 8 -j 2 -T 3 -f "$work/load.sql" "$url" 2>/dev/null | awk '/^tps/ { printf "%d", $3 }')
+say "commits a second on 8 connections, each on two machines' disks: $tps"
+
+for w in 1 2 3 4; do : >"$work/writer$w.log"; writer $w & done
+
+# --- 1. the primary's machine dies, under load
+
+sql "truncate load"
+(cd "$work" && "$bin/pgbench" -n -l -c 8 -j 2 -T 60 -f load.sql "$url" >/dev/null 2>&1) &
+load=$!
+loaded() { (($(sql "select count(*) from load") > 500)); }
+until_ok 20 "the load" loaded
+sleep 0.5
+old=$primary
+at=$EPOCHREALTIME
+kill_node "$old"
+say "1. killed PostgreSQL and Patroni of the primary $old"
+until_ok 60 "a write after the failover" writes_again 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
+primary=$(role primary)
+say "  gap of writes $(gap "$at") s; primary is $primary"
+[[ $primary == "$standby" ]] || fail "$primary was promoted, not the synchronous standby $standby"
+check
+wait $load 2>/dev/null || true # pgbench ends when its connections break
+noted=$(cat "$work"/pgbench_log.* | wc -l)
+cat "$work"/pgbench_log.* | awk '{ n[$1]++ } END { for (c in n) print c "," n[c] }' >"$work/load.csv"
+lost=$(psql -qXAt -v ON_ERROR_STOP=1 "$url" <<-SQL
+	create temp table noted (client int, n int);
+	\copy noted from '$work/load.csv' csv
+	select coalesce(sum(greatest(0, n - (select count(*) from load l where l.client = noted.client))), 0) from noted;
+SQL
+)
+((noted > 0)) || fail "the load noted nothing"
+((lost == 0)) || fail "$lost of $noted rows of the load are LOST"
+say "  of the load that the kill cut off: acknowledged $noted, lost 0"
+
+start_patroni "$old"
+until_ok 40 "the old primary's return" is "$old" replica
+grep -q 'running pg_rewind from' "$work/$old/patroni.log" || fail "$old did not use pg_rewind"
+say "  $old is back as a standby, by pg_rewind"
+
+# --- 2. PostgreSQL alone crashes; its Patroni lives
+
+until_ok 30 "a synchronous standby" role synchronous
+sleep 2
+primary=$(role primary) standby=$(role synchronous)
+at=$EPOCHREALTIME
+kill -9 "$(postmaster "$primary")"
+say "2. killed PostgreSQL of the primary $primary, not its Patroni"
+until_ok 60 "a write after the failover" writes_again 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
+say "  gap of writes $(gap "$at") s; primary is $(role primary)"
+check
+
+# --- 3. the synchronous standby dies, then the last standby too: writes wait
+
+until_ok 40 "a synchronous standby" role synchronous
+primary=$(role primary) standby=$(role synchronous)
+until_ok 30 "the third machine" standbys 2
+at=$EPOCHREALTIME
+kill_node "$standby"
+say "3. killed the synchronous standby $standby"
+until_ok 60 "a write with the other standby" writes_again 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
+say "  gap of writes $(gap "$at") s; synchronous is now $(role synchronous || echo any)"
+for node in db1 db2 db3; do [[ $node == "$primary" || $node == "$standby" ]] || other=$node; done
+at=$EPOCHREALTIME
+kill_node "$other"
+say "   killed the other standby $other"
+sleep 1
+since=$EPOCHREALTIME
+sleep 4
+if writes_since "$since"; then fail "a write was acknowledged with no standby"; fi
+say "  no write was acknowledged; what the primary shows of the waiting ones:"
+admin "$primary" postgres "select count(*), wait_event_type, wait_event from pg_stat_activity where usename = 'infinia' and state = 'active' group by 2, 3" | sed 's/^/         /'
+say "  a read through the same URL answers: $(sql 'select count(*) > 0 from acked')"
+start_patroni "$other"
+until_ok 60 "a write after the standby's return" writes_again 5 "$since"
+say "  $other is back, and the waiting writes went on by themselves; gap $(gap "$at") s"
+check
+
+touch "$work/stop"
+if grep -hq 'canceling' "$work"/writer?.err; then fail "a wait for the standby was cancelled"; fi
+say "passed"
