@@ -37,7 +37,7 @@ func (p *postgres) load(ctx context.Context, group []*queued) (*View, error) {
 	b.Queue("BEGIN")
 	locked := make(map[string]pgdb.App, len(apps))
 	if len(p.apps) > 0 {
-		each(b, func(r pgdb.App) { locked[r.AppID] = r }, "SELECT * FROM app WHERE app_id = ANY($1) ORDER BY app_id FOR NO KEY UPDATE", p.apps)
+		each(b, func(r pgdb.App) { locked[r.AppID] = r }, "SELECT @ FROM app WHERE app_id = ANY($1) ORDER BY app_id FOR NO KEY UPDATE", p.apps)
 	}
 	var now int64
 	var ids []idRange
@@ -132,12 +132,12 @@ func (k *Keys) add(o Keys) {
 func (v *View) queueLoad(b *pgx.Batch, keys Keys) {
 	if sellers := unknown(keys.Sellers, func(k SellerKey) bool { return v.bindings[k] != nil }); len(sellers) > 0 {
 		apps, sellers := split(sellers, SellerKey.parts)
-		find(b, v.Sellers, sellerKey, "SELECT s.* FROM "+pairs+" JOIN seller s ON s.app_id = k.a AND s.seller_id = k.b", apps, sellers)
+		find(b, v.Sellers, sellerKey, "SELECT @s. FROM "+pairs+" JOIN seller s ON s.app_id = k.a AND s.seller_id = k.b", apps, sellers)
 		each(b, func(r pgdb.Binding) {
 			v.Bindings.found(r.ID, r)
 			k := SellerKey{r.AppID, r.SellerID}
 			v.bindings[k] = append(v.bindings[k], r.ID)
-		}, "SELECT s.* FROM "+pairs+" JOIN binding s ON s.app_id = k.a AND s.seller_id = k.b ORDER BY s.id", apps, sellers)
+		}, "SELECT @s. FROM "+pairs+" JOIN binding s ON s.app_id = k.a AND s.seller_id = k.b ORDER BY s.id", apps, sellers)
 	}
 	if len(keys.Events) > 0 {
 		apps, sellers := split(unknown(keys.Events, nil), SellerKey.parts)
@@ -145,10 +145,10 @@ func (v *View) queueLoad(b *pgx.Batch, keys Keys) {
 			v.Deliveries.found(r.ID, r)
 			k := SellerKey{r.AppID, r.SellerID}
 			v.events[k] = append(v.events[k], r.ID)
-		}, "SELECT d.* FROM "+pairs+" JOIN delivery d ON d.app_id = k.a AND d.seller_id = k.b WHERE d.state IN ('PENDING', 'DEAD') ORDER BY d.id", apps, sellers)
+		}, "SELECT @d. FROM "+pairs+" JOIN delivery d ON d.app_id = k.a AND d.seller_id = k.b WHERE d.state IN ('PENDING', 'DEAD') ORDER BY d.id", apps, sellers)
 	}
 	if len(keys.Deliveries) > 0 {
-		find(b, v.Deliveries, func(r pgdb.Delivery) int64 { return r.ID }, "SELECT * FROM delivery WHERE id = ANY($1)", keys.Deliveries)
+		find(b, v.Deliveries, func(r pgdb.Delivery) int64 { return r.ID }, "SELECT @ FROM delivery WHERE id = ANY($1)", keys.Deliveries)
 	}
 	if shares := unknown(keys.Shares, func(id int64) bool { return v.Shares.asked[id] }); len(shares) > 0 {
 		v.queueShares(b, shares)
@@ -156,26 +156,26 @@ func (v *View) queueLoad(b *pgx.Batch, keys Keys) {
 	if owners := unknown(ownersOf(keys.Accounts), func(k AccountKey) bool { return v.books[k] }); len(owners) > 0 {
 		apps, sellers, currencies := split3(owners, func(k AccountKey) (string, string, string) { return k.AppID, k.SellerID, k.Currency })
 		find(b, v.Accounts, func(r pgdb.Account) AccountKey { return AccountKey{r.AppID, r.Kind, r.SellerID, r.Currency} },
-			"SELECT t.* FROM "+triples+" JOIN account t ON t.app_id = k.a AND t.seller_id = k.b AND t.currency = k.c", apps, sellers, currencies)
+			"SELECT @t. FROM "+triples+" JOIN account t ON t.app_id = k.a AND t.seller_id = k.b AND t.currency = k.c", apps, sellers, currencies)
 	}
 	if len(keys.Deposits) > 0 {
 		currencies, references := split(unknown(keys.Deposits, nil), func(k DepositKey) (string, string) { return k.Currency, k.BankReference })
-		find(b, v.Deposits, depositKey, "SELECT d.* FROM "+pairs+" JOIN deposit d ON d.currency = k.a AND d.bank_reference = k.b", currencies, references)
+		find(b, v.Deposits, depositKey, "SELECT @d. FROM "+pairs+" JOIN deposit d ON d.currency = k.a AND d.bank_reference = k.b", currencies, references)
 	}
 	if len(keys.Files) > 0 {
-		find(b, v.Files, func(r pgdb.TradeFile) int64 { return r.ID }, "SELECT * FROM trade_file WHERE id = ANY($1)", keys.Files)
+		find(b, v.Files, func(r pgdb.TradeFile) int64 { return r.ID }, "SELECT @ FROM trade_file WHERE id = ANY($1)", keys.Files)
 	}
 	if len(keys.Requests) > 0 {
 		apps, operations, numbers := split3(unknown(keys.Requests, nil), RequestKey.parts)
-		find(b, v.Requests, requestKey, "SELECT r.* FROM "+triples+" JOIN request r ON r.app_id = k.a AND r.operation = k.b AND r.request_no = k.c", apps, operations, numbers)
+		find(b, v.Requests, requestKey, "SELECT @r. FROM "+triples+" JOIN request r ON r.app_id = k.a AND r.operation = k.b AND r.request_no = k.c", apps, operations, numbers)
 	}
 	if len(keys.Audits) > 0 {
-		find(b, v.Audits, func(r pgdb.Audit) string { return r.Reference }, "SELECT * FROM audit WHERE reference = ANY($1)", keys.Audits)
+		find(b, v.Audits, func(r pgdb.Audit) string { return r.Reference }, "SELECT @ FROM audit WHERE reference = ANY($1)", keys.Audits)
 	}
 }
 
 func (v *View) queueShares(b *pgx.Batch, ids []int64) {
-	find(b, v.Shares, func(r pgdb.Share) int64 { return r.ID }, "SELECT * FROM share WHERE id = ANY($1)", ids)
+	find(b, v.Shares, func(r pgdb.Share) int64 { return r.ID }, "SELECT @ FROM share WHERE id = ANY($1)", ids)
 }
 
 // ownersOf names each owner in each currency; all their accounts are loaded at once, because units want several of them.
@@ -266,9 +266,16 @@ func find[K comparable, R any](b *pgx.Batch, t *Table[K, R], key func(R) K, quer
 	each(b, func(r R) { t.found(key(r), r) }, query, args...)
 }
 
-// each queues a query of whole rows.
+// each queues a query of whole rows. Its columns, at the @ behind which stands an alias with a point, are named: a node may
+// run over the tables of a later version, which have more of them.
 func each[R any](b *pgx.Batch, fn func(R), query string, args ...any) {
-	b.Queue(query, args...).Query(func(rows pgx.Rows) error {
+	before, after, _ := strings.Cut(query, "@")
+	alias, after, _ := strings.Cut(after, " ")
+	var names []string
+	for i := range reflect.TypeFor[R]().NumField() {
+		names = append(names, alias+reflect.TypeFor[R]().Field(i).Tag.Get("db"))
+	}
+	b.Queue(before+strings.Join(names, ", ")+" "+after, args...).Query(func(rows pgx.Rows) error {
 		var r R
 		into := pointers(&r)
 		for rows.Next() {

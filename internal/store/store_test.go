@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -448,4 +449,46 @@ func TestDay(t *testing.T) {
 			t.Errorf("zone %q was taken", zone)
 		}
 	}
+}
+
+// TestLaterSchema: a node works over the tables of a later version, which has more columns and migrations, so that nodes can
+// be brought up to date one after the other.
+func TestLaterSchema(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		database := engine.New(t)
+		db := open(t, database)
+		later := []string{"INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, true)"}
+		for _, table := range []string{"app", "request", "seller", "binding", "account", "posting", "share", "deposit", "trade_file", "delivery", "task", "audit", "call"} {
+			later = append(later, "ALTER TABLE "+table+" ADD COLUMN later bigint NOT NULL DEFAULT 7")
+		}
+		for _, statement := range later {
+			var err error
+			if s, ok := db.engine.(*sqlite); ok {
+				statement = strings.ReplaceAll(statement, "bigint", "integer")
+				err = db.Do(t.Context(), Unit{Alone: func(ctx context.Context, _ *View, _ *pgdb.Queries) error {
+					_, err := s.writer.ExecContext(ctx, statement)
+					return err
+				}})
+			} else {
+				_, err = db.engine.(*postgres).pool.Exec(t.Context(), statement)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		db = open(t, database)
+		random := rand.New(rand.NewPCG(3, 4))
+		for range 20 {
+			u := randomUnit(random)
+			if err := db.Do(t.Context(), u); err != nil && err.Error() != "no" {
+				t.Fatal(err)
+			}
+		}
+		if len(sellers(t, db)) == 0 {
+			t.Error("nothing was written")
+		}
+	})
 }
