@@ -17,6 +17,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/openinfinia/infinia/envelope"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
@@ -24,7 +26,8 @@ import (
 
 // WebhookConfig says how webhooks are sent.
 type WebhookConfig struct {
-	Log          *slog.Logger   // tries that fail; nil: slog.Default()
+	Log          *slog.Logger // tries that fail; nil: slog.Default()
+	Metrics      prometheus.Registerer
 	AllowPrivate bool           // the sandbox: endpoints may be on private addresses
 	AllowNets    []netip.Prefix // private ranges that production allows nevertheless
 	RetryAfter   []time.Duration
@@ -37,6 +40,8 @@ type Webhooks struct {
 	db     *store.DB
 	cfg    WebhookConfig
 	client *http.Client
+
+	tries *prometheus.CounterVec
 
 	atOnce chan struct{} // places for deliveries in flight
 	slow   chan struct{} // places for those whose endpoint was slow at the last try
@@ -62,6 +67,11 @@ func NewWebhooks(db *store.DB, cfg WebhookConfig) *Webhooks {
 	}
 	w := &Webhooks{db: db, cfg: cfg, atOnce: make(chan struct{}, cfg.MostAtOnce), slow: make(chan struct{}, max(1, cfg.MostAtOnce/4)),
 		wasSlow: map[string]bool{}}
+	w.tries = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "infinia_webhooks_total", Help: "Tries to deliver a webhook: delivered, failed and to be tried again, dead after the last."},
+		[]string{"outcome"})
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(w.tries)
+	}
 	dialer := &net.Dialer{Timeout: cfg.Timeout, Control: w.checkAddress}
 	w.client = &http.Client{
 		Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true, MaxResponseHeaderBytes: 1 << 16},
@@ -144,11 +154,22 @@ func (w *Webhooks) Deliver(ctx context.Context, t pgdb.Task) error {
 	if a.Fault != "" {
 		w.cfg.Log.Warn("webhook not taken", "app", d.AppID, "requestNo", d.RequestNo, "attempt", a.Attempt, "last", int(a.Attempt) > len(w.cfg.RetryAfter), "fault", a.Fault)
 	}
-	return w.db.Do(ctx, store.Unit{
+	err := w.db.Do(ctx, store.Unit{
 		Name:  "webhook result",
 		Keys:  store.Keys{Apps: []string{d.AppID}, Deliveries: []int64{d.ID}},
 		Judge: func(v *store.View) error { return w.result(v, t, a) },
 	})
+	if err == nil && a.Attempt > 0 {
+		outcome := "delivered"
+		if a.Fault != "" {
+			outcome = "failed"
+			if int(a.Attempt) > len(w.cfg.RetryAfter) {
+				outcome = "dead"
+			}
+		}
+		w.tries.WithLabelValues(outcome).Inc()
+	}
+	return err
 }
 
 // result books a try. A delivery that was superseded meanwhile stays so, unless the endpoint has taken it.

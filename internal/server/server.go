@@ -20,8 +20,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/crypto/ssh"
 
@@ -84,6 +82,9 @@ type Server struct {
 }
 
 const databaseName = "infinia.db"
+
+// readyMost bounds what a question for readiness waits; who asks takes no answer for a no.
+const readyMost = 3 * time.Second
 
 // settleGather is how long shares that are due are waited for, so that one commit settles many.
 const settleGather = 20 * time.Millisecond
@@ -199,8 +200,7 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 	if cfg.ErrorLinkValid > 0 {
 		s.Engine.ErrorLinkValid = cfg.ErrorLinkValid
 	}
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg := newRegistry(s.DB)
 	var faults *gate.Faults
 	if cfg.Sandbox {
 		faults = new(gate.Faults)
@@ -220,7 +220,7 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 		}
 	})
 
-	webhooks := outbox.NewWebhooks(s.DB, outbox.WebhookConfig{Log: cfg.Log, AllowPrivate: cfg.Sandbox, AllowNets: cfg.WebhookNets, RetryAfter: cfg.RetryAfter})
+	webhooks := outbox.NewWebhooks(s.DB, outbox.WebhookConfig{Log: cfg.Log, Metrics: reg, AllowPrivate: cfg.Sandbox, AllowNets: cfg.WebhookNets, RetryAfter: cfg.RetryAfter})
 	dispatcher := outbox.NewDispatcher(s.DB, cfg.Log, map[string]outbox.Work{
 		op.SettleQueue: {Most: 256, Gather: settleGather, Run: s.Engine.Settle},
 		op.ExpiryQueue: {Most: 64, Run: outbox.Each(s.Engine.ExpireBinding)},
@@ -246,7 +246,9 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 	mux.Handle("/", pages)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if err := s.DB.Ready(r.Context()); err != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), readyMost)
+		defer cancel()
+		if err := s.DB.Ready(ctx); err != nil {
 			s.log.Error("not ready", "err", err)
 			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
 			return

@@ -43,7 +43,8 @@ func TestHealthReadinessAndMetrics(t *testing.T) {
 		`infinia_calls_total{code="BIZ-003",operation="revenue-sharing/request"} 1`,
 		`infinia_call_seconds_count{operation="account-balance/query"} 2`,
 		`infinia_calls_not_recorded_total 0`,
-		"go_goroutines ", "process_cpu_seconds_total ",
+		"infinia_ready 1", "infinia_units_waiting 0", "infinia_outbox_late_seconds 0", "infinia_groups_failed_total 0", "infinia_groups_unknown_total 0",
+		"infinia_units_total ", "infinia_groups_total ", "infinia_writer_busy_seconds_total ", "go_goroutines ", "process_cpu_seconds_total ",
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %s in\n%s", want, metrics)

@@ -43,6 +43,7 @@ type DB struct {
 	waiting []*queued // guarded by mu
 	busy    time.Time // guarded by mu; since when the writer is at one group, zero when it rests
 	failure error     // guarded by mu; why the database did not take the last group, nil when it did
+	stats   Stats     // guarded by mu; without Waiting
 	closed  bool      // guarded by mu
 	arrived chan struct{}
 	stopped chan struct{}
@@ -195,7 +196,35 @@ func (db *DB) Ready(ctx context.Context) error {
 		return nil
 	}
 	// The last group was not taken. A change of nothing finds out whether the next one would be.
-	return db.Do(ctx, Unit{Name: "probe", Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error { return q.TouchSecret(ctx, "kind") }})
+	taken := make(chan error, 1)
+	go func() {
+		taken <- db.Do(ctx, Unit{Name: "probe", Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error { return q.TouchSecret(ctx, "kind") }})
+	}()
+	select {
+	case err := <-taken:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w; and no answer to the next change yet", failure)
+	}
+}
+
+// Stats is what the writer has done since the node started.
+type Stats struct {
+	Waiting int           // units in the queue
+	Units   int64         // that were given an outcome
+	Groups  int64         // in which they were committed
+	Failed  int64         // groups that the database did not take
+	Unknown int64         // commits whose outcome nobody could tell
+	Busy    time.Duration // spent on groups
+}
+
+// Stats tells what the writer has done so far.
+func (db *DB) Stats() Stats {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	s := db.stats
+	s.Waiting = len(db.waiting)
+	return s
 }
 
 // TasksAdded signals after a commit of this node that left new tasks.

@@ -220,8 +220,17 @@ func (db *DB) commit(ctx context.Context, group []*queued) {
 		}
 	}
 	db.mu.Lock()
-	if db.failure = nil; errors.Is(err, errAbsent) || errors.Is(err, ErrUnknown) {
+	db.stats.Units += int64(len(group))
+	db.stats.Groups++
+	db.stats.Busy += time.Since(db.busy)
+	db.failure = nil
+	switch {
+	case errors.Is(err, ErrUnknown):
 		db.failure = err
+		db.stats.Unknown++
+	case errors.Is(err, errAbsent):
+		db.failure = err
+		db.stats.Failed++
 	}
 	db.mu.Unlock()
 }

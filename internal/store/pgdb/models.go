@@ -4,6 +4,10 @@
 
 package pgdb
 
+import (
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
 type Account struct {
 	ID        int64  `db:"id"`
 	AppID     string `db:"app_id"`
@@ -19,9 +23,9 @@ type Account struct {
 }
 
 type Allowance struct {
-	Name  string `db:"name"`
-	Units int64  `db:"units"`
-	At    int64  `db:"at"`
+	Name  string             `db:"name"`
+	Units int64              `db:"units"`
+	At    pgtype.Timestamptz `db:"at"`
 }
 
 type App struct {

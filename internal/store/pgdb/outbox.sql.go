@@ -368,6 +368,17 @@ func (q *Queries) NextDue(ctx context.Context, after int64) (int64, error) {
 	return due_at, err
 }
 
+const oldestDue = `-- name: OldestDue :one
+SELECT due_at FROM task ORDER BY due_at LIMIT 1
+`
+
+func (q *Queries) OldestDue(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, oldestDue)
+	var due_at int64
+	err := row.Scan(&due_at)
+	return due_at, err
+}
+
 const pageDeliveries = `-- name: PageDeliveries :many
 SELECT id, app_id, seller_id, request_no, event, content, state, attempts, created_at, due_at, finished_at FROM delivery WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR seller_id = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
 `

@@ -52,5 +52,8 @@ SELECT * FROM task WHERE queue = sqlc.arg(queue) AND due_at <= sqlc.arg(now) ORD
 SELECT s.* FROM task t JOIN share s ON s.id = t.record_id
 WHERE t.queue = sqlc.arg(queue) AND t.due_at <= sqlc.arg(now) ORDER BY t.due_at, t.id LIMIT sqlc.arg(most);
 
+-- name: OldestDue :one
+SELECT due_at FROM task ORDER BY due_at LIMIT 1;
+
 -- name: NextDue :one
 SELECT due_at FROM task WHERE due_at > sqlc.arg(after) ORDER BY due_at LIMIT 1;
