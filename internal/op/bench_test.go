@@ -11,6 +11,9 @@ import (
 
 	"context"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 	"github.com/openinfinia/infinia/internal/storetest"
@@ -28,46 +31,12 @@ func BenchmarkShares(b *testing.B) {
 	})
 }
 
+const benchSellers = 10_000
+
 func benchShares(b *testing.B, database string, waiting int, settled bool) {
-	const sellers = 1000
 	ctx := context.Background()
-	db, err := store.Open(ctx, store.Config{Database: database})
-	if err != nil {
-		b.Fatal(err)
-	}
+	db, e := benchEngine(b, database)
 	defer db.Close()
-	e, err := NewEngine(ctx, db, "http://127.0.0.1", false)
-	if err != nil {
-		b.Fatal(err)
-	}
-	settings, err := json.Marshal(store.Settings{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	// Sellers and trades come straight into the tables: only what the shares do is measured.
-	if err := db.Do(ctx, store.Unit{IDs: 10 + 10*sellers, Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-		if err := q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: testApp, Settings: string(settings)}); err != nil {
-			return err
-		}
-		if err := q.InsertAccount(ctx, pgdb.InsertAccountParams{ID: v.NextID(), AppID: testApp, Kind: "platform", Currency: "CNH", Balance: 1 << 60}); err != nil {
-			return err
-		}
-		for i := range sellers {
-			seller := fmt.Sprintf("S-%d", i)
-			if err := q.InsertSeller(ctx, pgdb.InsertSellerParams{ID: v.NextID(), AppID: testApp, SellerID: seller, Status: "ACTIVE"}); err != nil {
-				return err
-			}
-			if err := q.InsertBinding(ctx, pgdb.InsertBindingParams{ID: v.NextID(), AppID: testApp, SellerID: seller, Currency: "CNH", State: BindingSuccess, LinkHash: []byte{}}); err != nil {
-				return err
-			}
-			if err := q.InsertAccount(ctx, pgdb.InsertAccountParams{ID: v.NextID(), AppID: testApp, Kind: "filed-shipped", SellerID: seller, Currency: "CNH", Balance: 1 << 50}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}}); err != nil {
-		b.Fatal(err)
-	}
 	var next atomic.Int64
 	share := All[5]
 	settle := func() int {
@@ -93,7 +62,7 @@ func benchShares(b *testing.B, database string, waiting int, settled bool) {
 				if n > int64(b.N) {
 					return
 				}
-				text := map[string]string{"requestNo": fmt.Sprintf("R-%d", n), "sellerId": fmt.Sprintf("S-%d", n*7919%sellers), "currency": "CNH", "amount": "0.01"}
+				text := map[string]string{"requestNo": fmt.Sprintf("R-%d", n), "sellerId": fmt.Sprintf("S-%d", n*7919%benchSellers), "currency": "CNH", "amount": "0.01"}
 				content := Content{}
 				for k, v := range text {
 					content[k] = &v
@@ -117,4 +86,137 @@ func benchShares(b *testing.B, database string, waiting int, settled bool) {
 	callers.Wait()
 	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "shares/s")
 	b.ReportMetric(0, "ns/op")
+}
+
+// benchEngine is an engine over books with an app and its sellers, who come straight into the tables: only what the shares
+// do is measured.
+func benchEngine(b *testing.B, database string) (*store.DB, *Engine) {
+	b.Helper()
+	ctx := context.Background()
+	db, err := store.Open(ctx, store.Config{Database: database})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e, err := NewEngine(ctx, db, "http://127.0.0.1", false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	settings, err := json.Marshal(store.Settings{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := db.Do(ctx, store.Unit{IDs: 10 + 10*benchSellers, Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+		if err := q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: testApp, Settings: string(settings)}); err != nil {
+			return err
+		}
+		if err := q.InsertAccount(ctx, pgdb.InsertAccountParams{ID: v.NextID(), AppID: testApp, Kind: "platform", Currency: "CNH", Balance: 1 << 60}); err != nil {
+			return err
+		}
+		for i := range benchSellers {
+			seller := fmt.Sprintf("S-%d", i)
+			if err := q.InsertSeller(ctx, pgdb.InsertSellerParams{ID: v.NextID(), AppID: testApp, SellerID: seller, Status: "ACTIVE"}); err != nil {
+				return err
+			}
+			if err := q.InsertBinding(ctx, pgdb.InsertBindingParams{ID: v.NextID(), AppID: testApp, SellerID: seller, Currency: "CNH", State: BindingSuccess, LinkHash: []byte{}}); err != nil {
+				return err
+			}
+			for kind, balance := range map[string]int64{"filed-shipped": 1 << 50, "used": 0, "seller": 0, "evidence": -1 << 50} {
+				if err := q.InsertAccount(ctx, pgdb.InsertAccountParams{ID: v.NextID(), AppID: testApp, Kind: kind, SellerID: seller, Currency: "CNH", Balance: balance}); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}}); err != nil {
+		b.Fatal(err)
+	}
+	return db, e
+}
+
+// BenchmarkPlainShares is what the others are held against: the same rows on PostgreSQL in the usual shape, one transaction a
+// share, with the platform's account locked in it.
+func BenchmarkPlainShares(b *testing.B) {
+	for _, connections := range []int{1, 8, 32} {
+		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
+			ctx := context.Background()
+			var database string
+			storetest.Bench(b, func(b *testing.B, named func(testing.TB) string) {
+				if database = named(b); !store.IsPostgres(database) {
+					b.Skip("SQLite has one writer")
+				}
+				db, _ := benchEngine(b, database)
+				defer db.Close()
+				cfg, err := pgxpool.ParseConfig(database)
+				if err != nil {
+					b.Fatal(err)
+				}
+				cfg.MaxConns = int32(connections)
+				pool, err := pgxpool.NewWithConfig(ctx, cfg)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer pool.Close()
+				var next atomic.Int64
+				b.ResetTimer()
+				var callers sync.WaitGroup
+				for range connections {
+					callers.Go(func() {
+						for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
+							if err := plainShare(ctx, pool, n); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				callers.Wait()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "shares/s")
+				b.ReportMetric(0, "ns/op")
+			})
+		})
+	}
+}
+
+func plainShare(ctx context.Context, pool *pgxpool.Pool, n int64) error {
+	seller := fmt.Sprintf("S-%d", n*7919%benchSellers)
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		var platform, no, balance int64
+		if err := tx.QueryRow(ctx, `UPDATE account SET balance = balance - 1, last_no = last_no + 1 WHERE app_id = $1 AND seller_id = '' AND currency = 'CNH' AND kind = 'platform'
+			AND balance - held >= 1 RETURNING id, last_no, balance`, testApp).Scan(&platform, &no, &balance); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `UPDATE account SET balance = balance + CASE kind WHEN 'evidence' THEN -1 ELSE 1 END, last_no = last_no + 1
+			WHERE app_id = $1 AND seller_id = $2 AND currency = 'CNH' AND kind IN ('seller', 'used', 'evidence') RETURNING id, kind, last_no, balance`, testApp, seller)
+		if err != nil {
+			return err
+		}
+		type side struct{ id, no, balance int64 }
+		sides := map[string]side{}
+		for rows.Next() {
+			var kind string
+			var s side
+			if err := rows.Scan(&s.id, &kind, &s.no, &s.balance); err != nil {
+				return err
+			}
+			sides[kind] = s
+		}
+		if rows.Err() != nil {
+			return rows.Err()
+		}
+		id := 1<<40 + 4*n
+		if _, err := tx.Exec(ctx, `INSERT INTO request (id, app_id, operation, request_no, field_hashes, code, fields, record_id, at)
+			VALUES ($1, $2, 'revenue-sharing/request', $3, $4, '', '', $1, 1)`, id, testApp, fmt.Sprintf("R-%d", n), make([]byte, 40)); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO share (id, app_id, request_no, seller_id, currency, amount, note, binding_id, state, fail_code, allowed, committed, cap, day, accepted_at, finished_at)
+			VALUES ($1, $2, $3, $4, 'CNH', 1, '', 1, 'SETTLED', '', 1, 1, 10000, 1, 1, 1)`, id, testApp, fmt.Sprintf("R-%d", n), seller); err != nil {
+			return err
+		}
+		const posting = `INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at) VALUES ($1, 'share', $2, 1, $3, $4, $5, $6, $7, $8, 1)`
+		if _, err := tx.Exec(ctx, posting, id+1, id, platform, no, balance, sides["seller"].id, sides["seller"].no, sides["seller"].balance); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, posting, id+2, id, sides["evidence"].id, sides["evidence"].no, sides["evidence"].balance, sides["used"].id, sides["used"].no, sides["used"].balance)
+		return err
+	})
 }

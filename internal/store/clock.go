@@ -13,6 +13,7 @@ type Clock struct {
 
 	mu     sync.Mutex
 	offset time.Duration // guarded by mu
+	skew   time.Duration // guarded by mu; by how much the machine's clock is behind the database's
 	moved  chan struct{} // guarded by mu; closed and replaced by Advance
 }
 
@@ -24,20 +25,28 @@ func NewClock(base func() time.Time) *Clock {
 	return &Clock{base: base, moved: make(chan struct{})}
 }
 
+// skewMost is how far the machine's clock may be from the database's before it is corrected; a round trip takes some time.
+const skewMost = 100 * time.Millisecond
+
 // from is the present when the database says that it is millis. Machines' clocks differ, and of those that share a database
-// its own counts; a clock over another base than the machine's keeps to it.
+// its own counts, from then on for Now too; a clock over another base than the machine's keeps to it.
 func (c *Clock) from(millis int64) int64 {
 	if !c.machine {
 		return Millis(c.Now())
 	}
-	return millis + c.Offset().Milliseconds()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if off := time.UnixMilli(millis).Sub(c.base().Add(c.skew)); off.Abs() > skewMost {
+		c.skew += off
+	}
+	return millis + c.offset.Milliseconds()
 }
 
 // Now is the present, in UTC.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.base().Add(c.offset).UTC()
+	return c.base().Add(c.skew + c.offset).UTC()
 }
 
 // Advance moves the clock forward and wakes whoever waits on it. A negative d is ignored: time never goes back.
