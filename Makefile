@@ -56,6 +56,7 @@ fuzz: ## every fuzz target for FUZZTIME (default 20s)
 bench: ## the figures, each with what it was measured by
 	$(GO) test ./envelope -run '^$$' -bench . -benchtime 1s
 	$(GO) test ./internal/op -run '^$$' -bench Shares -benchtime 20000x
+	$(GO) test ./internal/content -run '^$$' -bench . -benchtime 5x
 	$(GO) test ./internal/server -run '^$$' -bench . -benchtime 2s
 
 .PHONY: try-failover

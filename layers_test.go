@@ -26,6 +26,7 @@ var layers = []struct {
 	{[]string{"internal/store/pgdb"}, "generated; only package store decides how a query runs"},
 	{[]string{"internal/store"}, "rows, not rules"},
 	{[]string{"internal/ledger", "internal/outbox"}, "they work on a view and do not know what is booked or delivered for"},
+	{[]string{"internal/content"}, "it keeps bytes; whose they are and what is in them is not its business"},
 	{[]string{"internal/trade"}, "trades fill the entitlement book; what is shared from it is none of its business"},
 	{[]string{"internal/op"}, "an operation never sees ciphertext, HTTP or a key"},
 	{[]string{"internal/gate", "internal/intake"}, "the two entrances do not know each other"},

@@ -56,7 +56,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	if r.e, err = op.NewEngine(t.Context(), db, "http://127.0.0.1", false); err != nil {
 		t.Fatal(err)
 	}
-	r.im = &trade.Importer{DB: db, ErrorsDir: dir, Result: func(string, string, func(io.Writer) error) error { return nil }}
+	r.im = &trade.Importer{DB: db}
 	cfg := Config{Engine: r.e, Importer: r.im, Log: slog.New(slog.NewTextHandler(r.log, nil)), KeyBits: 2048,
 		Tokens: map[string]string{"ann": "token-of-ann", "bob": "token-of-bob", "nobody": ""}, Sandbox: &Sandbox{Clock: clock, Moved: func() error { return nil }}}
 	if change != nil {

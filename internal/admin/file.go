@@ -105,7 +105,7 @@ func (s *server) fileErrors(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, s.fault(ctx, err)
 	}
-	f, err := s.cfg.Importer.ErrorFile(row)
+	f, err := s.cfg.Importer.ErrorFile(ctx, row)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, huma.Error404NotFound("this file has no error file")
 	}
@@ -113,7 +113,6 @@ func (s *server) fileErrors(ctx context.Context, in *struct {
 		return nil, s.fault(ctx, err)
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		defer f.Close()
 		if _, w := humago.Unwrap(hc); http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sendingMost)) != nil {
 			s.cfg.Log.Debug("error file: no deadline of its own", "trace", callerOf(ctx).trace)
 		}

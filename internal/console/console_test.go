@@ -3,14 +3,13 @@ package console
 import (
 	"bytes"
 	"context"
-	"errors"
-	"io/fs"
+	"database/sql"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/content"
 	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
@@ -33,6 +33,7 @@ const (
 // rig is the pages over a real database, with one app.
 type rig struct {
 	t       *testing.T
+	path    string // of the database
 	db      *store.DB
 	engine  *op.Engine
 	files   *trade.Importer
@@ -44,7 +45,8 @@ func newRig(t *testing.T, publicURL, settings string, secure bool) *rig {
 	t.Helper()
 	ctx := t.Context()
 	start := time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC)
-	db, err := store.Open(ctx, store.Config{Database: filepath.Join(t.TempDir(), "test.db"), Clock: store.NewClock(func() time.Time { return start })})
+	path := filepath.Join(t.TempDir(), "test.db")
+	db, err := store.Open(ctx, store.Config{Database: path, Clock: store.NewClock(func() time.Time { return start })})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +55,7 @@ func newRig(t *testing.T, publicURL, settings string, secure bool) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, db: db, engine: engine, files: &trade.Importer{DB: db, ErrorsDir: t.TempDir()}, log: &bytes.Buffer{}}
+	r := &rig{t: t, path: path, db: db, engine: engine, files: &trade.Importer{DB: db}, log: &bytes.Buffer{}}
 	r.do(store.Unit{Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
 		return q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: "shop", Name: "Merchant Hub", Settings: settings, CreatedAt: v.Now()})
 	}})
@@ -243,18 +245,13 @@ func TestErrorFile(t *testing.T) {
 	const csv = "sellerId,orderId,lineNumber,errorCount,errors\n1,2,2,1,sku: is mandatory\n"
 	r := newRig(t, publicURL, "{}", false)
 	v := r.visitor()
-	var f pgdb.TradeFile
-	r.do(store.Unit{Judge: func(v *store.View) error {
-		f = pgdb.TradeFile{ID: v.NextID(), AppID: "shop", RequestNo: "TDU-20250903-0001", Attempt: 1, State: "FAILED", SHA256: "00", ReceivedAt: v.Now()}
-		v.Files.Put(f.ID, f)
-		return nil
-	}})
-	path := strings.TrimPrefix(r.engine.ErrorLink(f), publicURL)
-	expect(t, v.get(path), 404, "There is no such error file")
+	expect(t, v.get(r.errorLink("T-none", 0)), 404, "There is no such error file")
 
-	if err := os.WriteFile(errorPath(t, r.files, f), []byte(csv), 0o600); err != nil {
+	id, err := content.Write(t.Context(), r.db, func(w io.Writer) error { _, err := io.WriteString(w, csv); return err })
+	if err != nil {
 		t.Fatal(err)
 	}
+	path := r.errorLink("TDU-20250903-0001", id)
 	w := v.get(path)
 	expect(t, w, 200)
 	if w.Body.String() != csv {
@@ -265,6 +262,7 @@ func TestErrorFile(t *testing.T) {
 		"Content-Disposition":    "attachment; filename=TDU-20250903-0001_error.csv",
 		"X-Content-Type-Options": "nosniff",
 		"Cache-Control":          "no-store",
+		"Last-Modified":          "Mon, 02 Nov 2026 08:00:00 GMT",
 	} {
 		if got := w.Header().Get(header); got != want {
 			t.Errorf("%s is %q, want %q", header, got, want)
@@ -280,36 +278,36 @@ func TestErrorFile(t *testing.T) {
 	expect(t, v.get("/errors/none"), 404, "没有这个错误文件")
 }
 
-// errorPath is where the importer looks, as its own error tells.
-func errorPath(t *testing.T, im *trade.Importer, f pgdb.TradeFile) string {
-	t.Helper()
-	_, err := im.ErrorFile(f)
-	missing, ok := errors.AsType[*fs.PathError](err)
-	if !ok {
-		t.Fatalf("the error file of %d: %v", f.ID, err)
-	}
-	return missing.Path
+// errorLink is the path of a link to the error file of a failed trade file.
+func (r *rig) errorLink(requestNo string, errorsID int64) string {
+	r.t.Helper()
+	var f pgdb.TradeFile
+	r.do(store.Unit{Judge: func(v *store.View) error {
+		f = pgdb.TradeFile{ID: v.NextID(), AppID: "shop", RequestNo: requestNo, Attempt: 1, State: "FAILED", SHA256: "00", ErrorsID: errorsID,
+			ReceivedAt: v.Now(), FinishedAt: v.Now()}
+		v.Files.Put(f.ID, f)
+		return nil
+	}})
+	return strings.TrimPrefix(r.engine.ErrorLink(f), publicURL)
 }
 
 func TestFaultsAreLoggedWithoutTheLink(t *testing.T) {
 	r := newRig(t, publicURL, "{}", false)
-	var f pgdb.TradeFile
-	r.do(store.Unit{Judge: func(v *store.View) error {
-		f = pgdb.TradeFile{ID: v.NextID(), AppID: "shop", RequestNo: "T-1", Attempt: 1, State: "FAILED", SHA256: "00", ReceivedAt: v.Now()}
-		v.Files.Put(f.ID, f)
-		return nil
-	}})
-	r.files.ErrorsDir = filepath.Join(r.files.ErrorsDir, "file")
-	if err := os.WriteFile(r.files.ErrorsDir, nil, 0o600); err != nil { // so that it is no folder
+	path := r.errorLink("T-1", 7)
+	damage, err := sql.Open("sqlite", r.path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	path := strings.TrimPrefix(r.engine.ErrorLink(f), publicURL)
+	defer damage.Close()
+	if _, err := damage.ExecContext(t.Context(), "DROP TABLE content"); err != nil {
+		t.Fatal(err)
+	}
 	w := r.visitor().get(path)
 	expect(t, w, 500, "Something went wrong")
-	if strings.Contains(w.Body.String(), r.files.ErrorsDir) {
+	if strings.Contains(w.Body.String(), "no such table") {
 		t.Error("the page shows the fault")
 	}
-	if !strings.Contains(r.log.String(), "page failed") || strings.Contains(r.log.String(), strings.TrimPrefix(path, "/errors/")) {
+	if !strings.Contains(r.log.String(), "no such table") || strings.Contains(r.log.String(), strings.TrimPrefix(path, "/errors/")) {
 		t.Errorf("log: %s", r.log)
 	}
 }

@@ -21,16 +21,10 @@ func (c *console) errorFile(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err, p.DeadFile, p.ExpiredFile)
 		return
 	}
-	file, err := c.Importer.ErrorFile(f)
+	file, err := c.Importer.ErrorFile(r.Context(), f)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = infinia.Errorf(infinia.NotFound)
 	}
-	if err != nil {
-		c.refuse(w, r, err, p.DeadFile, p.ExpiredFile)
-		return
-	}
-	defer file.Close()
-	info, err := file.Stat()
 	if err != nil {
 		c.refuse(w, r, err, p.DeadFile, p.ExpiredFile)
 		return
@@ -42,5 +36,5 @@ func (c *console) errorFile(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/csv")
 	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": f.RequestNo + "_error.csv"}))
-	http.ServeContent(w, r, "", info.ModTime(), file)
+	http.ServeContent(w, r, "", time.UnixMilli(f.FinishedAt), file)
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/envelope"
+	"github.com/openinfinia/infinia/internal/content"
 	"github.com/openinfinia/infinia/internal/ledger"
 	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/outbox"
@@ -95,7 +95,7 @@ func newRig(t *testing.T, set store.Settings) *rig {
 			t.Error(err)
 		}
 	})
-	r.importer = &trade.Importer{DB: r.db, ErrorsDir: r.dir, Result: r.result, RemoveResult: r.removeResult}
+	r.importer = &trade.Importer{DB: r.db}
 	r.webhooks = outbox.NewWebhooks(r.db, outbox.WebhookConfig{AllowPrivate: true})
 	r.addApp(testApp, set, &r.client.PublicKey, r.platform)
 	return r
@@ -151,24 +151,6 @@ func (r *rig) receive(w http.ResponseWriter, req *http.Request) {
 	r.endpoint(w)
 }
 
-// result is where result files go: a folder.
-func (r *rig) result(appID, name string, write func(io.Writer) error) error {
-	f, err := os.Create(filepath.Join(r.dir, "result-"+appID+"-"+name))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return write(f)
-}
-
-func (r *rig) removeResult(appID, name string) error {
-	err := os.Remove(filepath.Join(r.dir, "result-"+appID+"-"+name))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return err
-}
-
 // seal makes the body of a call.
 func (r *rig) seal(content string) []byte {
 	r.Helper()
@@ -222,7 +204,8 @@ func (r *rig) post(path string, body []byte) (int, envelope.Response, string) {
 func (r *rig) work() {
 	r.Helper()
 	works := map[string]func(context.Context, []pgdb.Task) []error{op.SettleQueue: r.engine.Settle, op.ExpiryQueue: outbox.Each(r.engine.ExpireBinding),
-		"file": outbox.Each(r.importer.Import), "file-result": outbox.Each(r.importer.WriteResults), "webhook": outbox.Each(r.webhooks.Deliver)}
+		"file": outbox.Each(r.importer.Import), "file-result": outbox.Each(r.importer.WriteResults), "webhook": outbox.Each(r.webhooks.Deliver),
+		content.Queue: outbox.Each(func(ctx context.Context, t pgdb.Task) error { return content.Sweep(ctx, r.db, t) })}
 	for {
 		var queues []string
 		now := store.Millis(r.db.Clock.Now())

@@ -198,10 +198,15 @@ func (s *story) command(verb, rest string) {
 		}
 		s.heard = len(s.events)
 	case "result":
-		b, err := os.ReadFile(filepath.Join(s.dir, "result-"+testApp+"-"+rest))
+		_, file, err := s.importer.OpenResult(s.Context(), testApp, rest)
 		if errors.Is(err, fs.ErrNotExist) {
-			b, err = []byte("there is none"), nil
+			s.say("there is none")
+			return
 		}
+		if err != nil {
+			s.Fatal(err)
+		}
+		b, err := io.ReadAll(file)
 		if err != nil {
 			s.Fatal(err)
 		}

@@ -63,7 +63,7 @@ func TestAppsAreApart(t *testing.T) {
 	other, _ := r.connect("other")
 	put(t, demo, "/upload/TDU-1.csv", "demo's")
 	put(t, other, "/upload/TDU-1.csv", "other's")
-	try(t, r.srv.Result("other", "TDU-1_summary.json", text("{}")))
+	r.result("other", "TDU-1_summary.json", "{}")
 	if got := read(t, demo, "/upload/TDU-1.csv"); got != "demo's" {
 		t.Errorf("demo reads %q", got)
 	}
@@ -73,14 +73,15 @@ func TestAppsAreApart(t *testing.T) {
 	if got := listed(t, demo, "/result"); len(got) != 0 {
 		t.Errorf("demo sees %v", got)
 	}
+	if _, err := demo.Open("/result/TDU-1_summary.json"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("demo opens other's result: %v", err)
+	}
 	r.quiet()
 	got := map[string]string{}
 	for range 2 {
 		select {
 		case u := <-r.got:
-			data, err := os.ReadFile(u.Path)
-			try(t, err)
-			got[u.AppID] = string(data)
+			got[u.AppID] = u.content
 		case <-time.After(deadline):
 			t.Fatal("not handed over")
 		}
@@ -103,7 +104,7 @@ func TestNoWayOut(t *testing.T) {
 	try(t, os.Symlink("TDU-1.csv.part", filepath.Join(upload, "inner.csv")))
 
 	for _, name := range []string{
-		"/kept", "/intake/files", "/upload/../kept", "/../other/upload", "/upload/../../other/upload/TDU-1.csv",
+		"/intake/kept", "/intake/files", "/upload/../intake/kept", "/result/../intake/kept", "/result/a\x00b", "/result/\xff", "/../other/upload", "/upload/../../other/upload/TDU-1.csv",
 		"/etc/passwd", "../../../etc/passwd", "/upload/TDU-1.csv.part/x", "/upload/link.csv", "/upload/inner.csv", "/upload/a\x00b",
 	} {
 		if _, err := c.Open(name); err == nil {
@@ -152,8 +153,7 @@ func TestResultIsReadOnly(t *testing.T) {
 	t.Parallel()
 	r := start(t, Settings{})
 	c, _ := r.connect("demo")
-	try(t, r.srv.Result("demo", "TDU-1_error.csv", text("bad")))
-	try(t, r.srv.Result("demo", "TDU-1_error.csv", text("worse")))
+	r.result("demo", "TDU-1_error.csv", "worse")
 	if got := read(t, c, "/result/TDU-1_error.csv"); got != "worse" {
 		t.Errorf("read %q", got)
 	}
@@ -162,6 +162,7 @@ func TestResultIsReadOnly(t *testing.T) {
 	_, opened := c.OpenFile("/result/TDU-1_error.csv", os.O_RDWR)
 	for what, err := range map[string]error{
 		"create":      created,
+		"mkdir":       c.Mkdir("/result/x"),
 		"open":        opened,
 		"remove":      c.Remove("/result/TDU-1_error.csv"),
 		"rename in":   c.Rename("/upload/x.csv.part", "/result/x.csv"),
@@ -179,24 +180,55 @@ func TestResultIsReadOnly(t *testing.T) {
 	}
 }
 
-func TestResultIsWholeOrAbsent(t *testing.T) {
+// TestResultIsServedFromElsewhere: what a client is told of a result is what it gets, and a fault behind it is told as one.
+func TestResultIsServedFromElsewhere(t *testing.T) {
 	t.Parallel()
-	r := start(t, Settings{})
-	c, _ := r.connect("demo")
-	broken := errors.New("broken")
-	err := r.srv.Result("demo", "TDU-1_error.csv", func(w io.Writer) error {
-		_, _ = w.Write([]byte("half"))
-		if got := listed(t, c, "/result"); len(got) != 0 {
-			t.Errorf("seen while it is written: %v", got)
+	r := newRig(t, Settings{})
+	open, list := r.cfg.OpenResult, r.cfg.Results
+	broken := make(chan error, 3)
+	r.cfg.OpenResult = func(ctx context.Context, app, name string) (ResultFile, io.ReaderAt, error) {
+		select {
+		case err := <-broken:
+			return ResultFile{}, nil, err
+		default:
+			return open(ctx, app, name)
 		}
-		return broken
-	})
-	if !errors.Is(err, broken) || len(listed(t, c, "/result")) != 0 {
-		t.Errorf("%v, and %v is there", err, listed(t, c, "/result"))
 	}
-	for _, bad := range [][2]string{{"demo", "../upload/x.csv"}, {"demo", ""}, {"demo", ".."}, {"../demo", "x"}, {"", "x"}} {
-		if err := r.srv.Result(bad[0], bad[1], text("x")); err == nil {
-			t.Errorf("wrote %q", bad)
+	r.cfg.Results = func(ctx context.Context, app string) ([]ResultFile, error) {
+		select {
+		case err := <-broken:
+			return nil, err
+		default:
+			return list(ctx, app)
+		}
+	}
+	r.start()
+	r.result("demo", "TDU-1_summary.json", "{}")
+	r.result("demo", "TDU-1_error.csv", strings.Repeat("bad", 100_000))
+	c, _ := r.connect("demo")
+	if got := listed(t, c, "/result"); !slices.Equal(got, []string{"TDU-1_error.csv", "TDU-1_summary.json"}) {
+		t.Errorf("listed %v", got)
+	}
+	info, err := c.Stat("/result/TDU-1_error.csv")
+	try(t, err)
+	if info.Size() != 300_000 || info.Mode() != 0o400 || !info.ModTime().Equal(r.clock.Now()) {
+		t.Errorf("described as %d bytes, %v, %v", info.Size(), info.Mode(), info.ModTime())
+	}
+	if got := read(t, c, "/result/TDU-1_error.csv"); got != strings.Repeat("bad", 100_000) {
+		t.Errorf("read %d bytes", len(got))
+	}
+	if _, err := c.Stat("/result/none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what is not there: %v", err)
+	}
+	for range 3 {
+		broken <- errors.New("database away: secret detail")
+	}
+	_, opened := c.Open("/result/TDU-1_error.csv")
+	_, described := c.Stat("/result/TDU-1_error.csv")
+	_, listing := c.ReadDir("/result")
+	for what, err := range map[string]error{"open": opened, "stat": described, "list": listing} {
+		if !failed(err) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s while the database is away: %v", what, err)
 		}
 	}
 }
@@ -266,8 +298,12 @@ func TestOpenFilesAreBounded(t *testing.T) {
 	if _, err := c.Open("/upload/TDU-1.csv.part"); !failed(err) {
 		t.Errorf("one more: %v", err)
 	}
+	r.result("demo", "TDU-1_summary.json", "{}")
+	if _, err := c.Open("/result/TDU-1_summary.json"); !failed(err) {
+		t.Errorf("a result more: %v", err)
+	}
 	try(t, files[0].Close())
-	if got := read(t, c, "/upload/TDU-1.csv.part"); got != "one" {
+	if got := read(t, c, "/result/TDU-1_summary.json") + read(t, c, "/upload/TDU-1.csv.part"); got != "{}one" {
 		t.Errorf("read %q", got)
 	}
 }
@@ -331,13 +367,6 @@ func TestHostKey(t *testing.T) {
 	try(t, os.WriteFile(path, []byte("damaged"), 0o600))
 	if _, err := LoadOrMakeHostKey(path); err == nil {
 		t.Error("a damaged key was replaced or accepted")
-	}
-}
-
-func text(s string) func(io.Writer) error {
-	return func(w io.Writer) error {
-		_, err := io.WriteString(w, s)
-		return err
 	}
 }
 

@@ -291,16 +291,21 @@ func (t *tree) complete(ctx context.Context, h *handover) (err error) {
 	})
 }
 
+// delivered forgets an upload that has been taken over, then its copy: a restart in between removes that.
 func (t *tree) delivered(h *handover) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.root.Remove(h.path()); err != nil {
-		t.cfg.Log.Error("intake journal", "app", t.app, "requestNo", h.RequestNo, "err", err)
-	}
+	err := t.root.Remove(h.path())
 	for i, p := range t.pending {
 		if p == h {
 			t.pending = append(t.pending[:i:i], t.pending[i+1:]...)
 			break
 		}
+	}
+	if err == nil { // else a restart hands it over again
+		err = t.dropKept(h.SHA256)
+	}
+	if err != nil {
+		t.cfg.Log.Error("intake journal", "app", t.app, "requestNo", h.RequestNo, "err", err)
 	}
 }

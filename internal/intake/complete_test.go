@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +25,7 @@ func TestCompleteAfterQuiet(t *testing.T) {
 	r.nothing()
 	r.clock.move(time.Second)
 	u := r.next("TDU-1", "one")
-	if want := filepath.Join(r.cfg.Dir, "demo", "kept", u.SHA256+".csv"); u.AppID != "demo" || u.Path != want {
+	if want := filepath.Join(r.cfg.Dir, "demo", "intake", "kept", u.SHA256+".csv"); u.AppID != "demo" || u.Path != want {
 		t.Errorf("got %+v, want path %s", u, want)
 	}
 	if got := read(t, c, "/upload/TDU-1.csv"); got != "one" {
@@ -313,19 +315,60 @@ func TestSameBytesTwice(t *testing.T) {
 
 func TestKeptCopyIsStable(t *testing.T) {
 	t.Parallel()
-	r := start(t, Settings{})
+	r := newRig(t, Settings{})
+	complete := r.cfg.Complete
+	var first sync.Once
+	taken, release := make(chan struct{}), make(chan struct{})
+	r.cfg.Complete = func(ctx context.Context, u Upload) error {
+		first.Do(func() {
+			close(taken)
+			<-release
+		})
+		return complete(ctx, u)
+	}
+	r.start()
 	c, _ := r.connect("demo")
 	put(t, c, "/upload/TDU-1.csv", "one")
 	r.quiet()
-	u := r.next("TDU-1", "one")
+	<-taken
 	write(t, c, os.O_WRONLY|os.O_APPEND, 3, " more")
 	write(t, c, os.O_WRONLY, 0, "O")
+	close(release)
+	r.next("TDU-1", "one")
 	r.quiet()
 	r.next("TDU-1", "One more")
-	put(t, c, "/upload/TDU-1.csv", "two")
-	try(t, c.Remove("/upload/TDU-1.csv"))
-	if data, err := os.ReadFile(u.Path); err != nil || string(data) != "one" {
-		t.Errorf("the first copy now reads %q, %v", data, err)
+	r.nothing()
+}
+
+// TestKeptCopyGoesWhenTakenOver: the copy is there as long as a handover needs it, and no longer; a crash leaves none either.
+func TestKeptCopyGoesWhenTakenOver(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	complete := r.cfg.Complete
+	r.cfg.Complete = func(ctx context.Context, u Upload) error {
+		if u.RequestNo == "TDU-2" {
+			return errors.New("database away")
+		}
+		return complete(ctx, u)
+	}
+	r.start()
+	c, _ := r.connect("demo")
+	put(t, c, "/upload/TDU-1.csv", "one")
+	put(t, c, "/upload/TDU-2.csv", "one") // the same bytes
+	r.quiet()
+	r.next("TDU-1", "one")
+	r.nothing()
+	eventually(t, "only the copy that TDU-2 needs", func() bool { return slices.Equal(r.kept(), []string{hexSum([]byte("one")) + ".csv"}) })
+	r.stop()
+	crashed := filepath.Join(r.cfg.Dir, "demo", "intake", "kept", hexSum([]byte("two"))+".csv")
+	try(t, os.WriteFile(crashed, []byte("two"), 0o600)) // the crash came before the copy was queued
+	r.cfg.Complete = complete
+	r.start()
+	r.next("TDU-2", "one")
+	eventually(t, "the copies to go", func() bool { return len(r.kept()) == 0 })
+	c, _ = r.connect("demo")
+	if got := read(t, c, "/upload/TDU-1.csv"); got != "one" {
+		t.Errorf("the app's own file reads %q", got)
 	}
 }
 

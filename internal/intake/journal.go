@@ -79,7 +79,7 @@ type tree struct {
 const (
 	uploadDir  = "upload"
 	resultDir  = "result"
-	keptDir    = "kept"
+	keptDir    = "intake/kept"
 	filesDir   = "intake/files"
 	pendingDir = "intake/pending"
 	tmpDir     = "intake/tmp"
@@ -99,7 +99,7 @@ func openTree(cfg *Config, app string) (*tree, error) {
 	}
 	t := &tree{cfg: cfg, app: app, root: root, kick: make(chan struct{}, 1), files: map[string]*file{}}
 	err = root.RemoveAll(tmpDir)
-	for _, d := range []string{uploadDir, resultDir, keptDir, filesDir, pendingDir, tmpDir} {
+	for _, d := range []string{uploadDir, keptDir, filesDir, pendingDir, tmpDir} {
 		err = errors.Join(err, root.MkdirAll(d, 0o700))
 	}
 	if err := errors.Join(err, t.load()); err != nil {
@@ -150,7 +150,24 @@ func (t *tree) load() error {
 		}
 	}
 	slices.SortFunc(t.pending, func(a, b *handover) int { return cmp.Compare(a.seq, b.seq) })
+	// Stopped before the first write of take, or in the middle of delivered.
+	if names, err = t.names(keptDir); err != nil {
+		return err
+	}
+	for _, kept := range names {
+		if err := t.dropKept(strings.TrimSuffix(kept, ".csv")); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// dropKept removes a copy that no pending upload needs. The caller holds t.mu, or is the only one to know t.
+func (t *tree) dropKept(sum string) error {
+	if slices.ContainsFunc(t.pending, func(h *handover) bool { return h.SHA256 == sum }) {
+		return nil
+	}
+	return t.root.Remove(keptName(sum))
 }
 
 func (r record) describes(info fs.FileInfo) bool {

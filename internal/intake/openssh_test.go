@@ -96,7 +96,7 @@ func TestOpenSSHIsRefused(t *testing.T) {
 		"put " + local + " /upload/../../demo2.csv",
 		"mkdir /upload/sub",
 		"symlink /etc/passwd /upload/a.csv",
-		"get /upload/../kept " + filepath.Join(t.TempDir(), "x"),
+		"get /upload/../intake/kept " + filepath.Join(t.TempDir(), "x"),
 		"get /etc/passwd " + filepath.Join(t.TempDir(), "x"),
 	} {
 		cmd, out := r.openssh("demo", batch)

@@ -118,7 +118,7 @@ func TestCrashInTake(t *testing.T) {
 	r.stop()
 
 	r.cfg.Complete = complete
-	for _, written := range [][]string{nil, {"kept"}, {"kept", "intake/pending"}, {"kept", "intake/pending", "intake/files"}} {
+	for _, written := range [][]string{nil, {"intake/kept"}, {"intake/kept", "intake/pending"}, {"intake/kept", "intake/pending", "intake/files"}} {
 		dir := snapshot(t, before)
 		for _, part := range written {
 			try(t, os.RemoveAll(filepath.Join(dir, "demo", part)))

@@ -1,42 +1,28 @@
 package intake
 
 import (
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
-	"path"
 	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pkg/sftp"
 )
 
-// Result puts a file into the app's /result, where clients see it only when it is whole. An older one of that name is
-// replaced; who is reading it reads it to its end.
-func (s *Server) Result(appID, name string, write func(io.Writer) error) error {
-	t, err := s.treeOf(appID, name)
-	if err != nil {
-		return err
-	}
-	if err := t.place(path.Join(resultDir, name), write); err != nil {
-		return fmt.Errorf("result %s of app %s: %w", name, appID, err)
-	}
-	return nil
+// ResultFile is a file in an app's /result. Another may take its name; who is reading it never sees bytes of both.
+type ResultFile struct {
+	Name    string
+	Size    int64
+	ModTime time.Time
 }
 
-// RemoveResult takes a file away from the app's /result; it need not be there.
-func (s *Server) RemoveResult(appID, name string) error {
-	t, err := s.treeOf(appID, name)
-	if err != nil {
-		return err
-	}
-	if err := t.root.Remove(path.Join(resultDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("result %s of app %s: %w", name, appID, err)
-	}
-	return nil
+func (f ResultFile) shown() entry {
+	return entry{name: f.Name, size: f.Size, mode: 0o400, mod: f.ModTime}
 }
 
-func (s *Server) treeOf(appID, name string) (*tree, error) {
-	if name == "" || len(name) > maxName || strings.HasPrefix(name, ".") || strings.ContainsAny(name, "/\\\x00") {
-		return nil, fmt.Errorf("result %q: not a file name", name)
+func (s *session) result(name string) (ResultFile, io.ReaderAt, error) {
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, isControl) { // a database may not even take it for a text
+		return ResultFile{}, nil, sftp.ErrSSHFxNoSuchFile
 	}
-	return s.tree(appID)
+	return s.tree.cfg.OpenResult(s.ctx, s.tree.app, name)
 }

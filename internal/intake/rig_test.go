@@ -9,10 +9,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +54,12 @@ func (c *clock) move(d time.Duration) {
 	c.moved = make(chan struct{})
 }
 
+// handed is an upload with what its copy held.
+type handed struct {
+	Upload
+	content string
+}
+
 // rig is a server with two apps, "demo" and "other", and everything that it handed over.
 type rig struct {
 	t     *testing.T
@@ -58,8 +67,11 @@ type rig struct {
 	clock *clock
 	keys  map[string]ssh.Signer
 	files map[string]string // private key files, for the OpenSSH client
-	got   chan Upload
+	got   chan handed
 	fail  chan error // Complete answers with what is waiting here first
+
+	mu      sync.Mutex
+	results map[string]string // by app/name; guarded by mu
 
 	set  Settings
 	srv  *Server
@@ -75,9 +87,11 @@ func newRig(t *testing.T, set Settings) *rig {
 		clock: &clock{now: time.Date(2025, 9, 3, 12, 0, 0, 0, time.UTC), moved: make(chan struct{})},
 		keys:  map[string]ssh.Signer{},
 		files: map[string]string{},
-		got:   make(chan Upload, 100),
+		got:   make(chan handed, 100),
 		fail:  make(chan error, 100),
 		set:   set,
+
+		results: map[string]string{},
 	}
 	for _, app := range []string{"demo", "other"} {
 		r.keys[app], r.files[app] = newKey(t)
@@ -97,9 +111,28 @@ func newRig(t *testing.T, set Settings) *rig {
 		},
 		Settings: func(context.Context, string) (Settings, error) { return r.set, nil },
 		Complete: r.complete,
-		Now:      r.clock.Now,
-		Wake:     r.clock.Wake,
-		Log:      slog.New(slog.DiscardHandler),
+		Results: func(_ context.Context, app string) (files []ResultFile, err error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			for name, content := range r.results {
+				if name, ok := strings.CutPrefix(name, app+"/"); ok {
+					files = append(files, ResultFile{name, int64(len(content)), r.clock.Now()})
+				}
+			}
+			return files, nil
+		},
+		OpenResult: func(_ context.Context, app, name string) (ResultFile, io.ReaderAt, error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			content, ok := r.results[app+"/"+name]
+			if !ok {
+				return ResultFile{}, nil, fs.ErrNotExist
+			}
+			return ResultFile{name, int64(len(content)), r.clock.Now()}, strings.NewReader(content), nil
+		},
+		Now:  r.clock.Now,
+		Wake: r.clock.Wake,
+		Log:  slog.New(slog.DiscardHandler),
 	}
 	return r
 }
@@ -124,8 +157,29 @@ func (r *rig) complete(_ context.Context, u Upload) error {
 	if int64(len(data)) != u.Size || hexSum(data) != u.SHA256 || !filepath.IsAbs(u.Path) {
 		return fmt.Errorf("%+v does not describe its file", u)
 	}
-	r.got <- u
+	r.got <- handed{u, string(data)}
 	return nil
+}
+
+// result puts a file into an app's /result.
+func (r *rig) result(app, name, content string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.results[app+"/"+name] = content
+}
+
+// kept are the copies of demo's uploads that are still there.
+func (r *rig) kept() []string {
+	r.t.Helper()
+	entries, err := os.ReadDir(filepath.Join(r.cfg.Dir, "demo", "intake", "kept"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
 }
 
 func (r *rig) start() {
@@ -190,14 +244,10 @@ func (r *rig) next(requestNo, content string) Upload {
 	r.t.Helper()
 	select {
 	case u := <-r.got:
-		data, err := os.ReadFile(u.Path)
-		if err != nil {
-			r.t.Fatal(err)
+		if u.RequestNo != requestNo || u.content != content {
+			r.t.Fatalf("got %s with %d bytes, want %s with %d", u.RequestNo, len(u.content), requestNo, len(content))
 		}
-		if u.RequestNo != requestNo || string(data) != content {
-			r.t.Fatalf("got %s with %d bytes, want %s with %d", u.RequestNo, len(data), requestNo, len(content))
-		}
-		return u
+		return u.Upload
 	case <-time.After(deadline):
 		r.t.Fatalf("%s was not handed over", requestNo)
 		panic("unreachable")

@@ -1,13 +1,12 @@
 // Package intake takes trade files in by SFTP and gives result files out. It decides when an upload is complete and
-// hands a stable copy of it over; what is inside a file, who the app is and what happens next are not its business: it
-// knows no database, no trade rule and no envelope.
+// hands a stable copy of it over; what is inside a file, who the app is, what happens next and where results come from are
+// not its business: it knows no database, no trade rule and no envelope.
 //
 // On disk each app has a folder of its own:
 //
-//	<Dir>/<appId>/upload    what the client sees as /upload
-//	<Dir>/<appId>/result    what the client sees as /result, read only
-//	<Dir>/<appId>/kept      <sha256>.csv, every content ever handed over; never written again
-//	<Dir>/<appId>/intake    the journal (see journal.go)
+//	<Dir>/<appId>/upload       what the client sees as /upload
+//	<Dir>/<appId>/intake       the journal (see journal.go)
+//	<Dir>/<appId>/intake/kept  <sha256>.csv, what is complete until it has been taken over; never written again
 //
 // Dir belongs to one Server at a time and lies on a file system that knows letter case and hard links.
 package intake
@@ -45,6 +44,11 @@ type Config struct {
 	// a repeat by (AppID, RequestNo, SHA256).
 	Complete func(ctx context.Context, u Upload) error
 
+	// Results lists what an app finds in /result. OpenResult opens one file of it, from which many goroutines may read at
+	// once; its error is fs.ErrNotExist when there is none of that name.
+	Results    func(ctx context.Context, appID string) ([]ResultFile, error)
+	OpenResult func(ctx context.Context, appID, name string) (ResultFile, io.ReaderAt, error)
+
 	// Now is the clock by which uploads come to rest. Nil means time.Now.
 	Now func() time.Time
 	// Wake returns a channel that is closed, or receives, when Now has been moved. Optional: without it a move is
@@ -75,7 +79,7 @@ type Settings struct {
 type Upload struct {
 	AppID     string
 	RequestNo string
-	Path      string // absolute; a stable copy that nothing changes later
+	Path      string // absolute; a stable copy that nothing changes until it is taken over, when it goes away
 	Size      int64
 	SHA256    string // hex, lower case
 }
@@ -96,8 +100,8 @@ type Server struct {
 
 // New opens the trees that are already there. Nothing is completed or served before Serve.
 func New(cfg Config) (*Server, error) {
-	if cfg.HostKey == nil || cfg.Keys == nil || cfg.Settings == nil || cfg.Complete == nil {
-		return nil, errors.New("intake: HostKey, Keys, Settings and Complete are required")
+	if cfg.HostKey == nil || cfg.Keys == nil || cfg.Settings == nil || cfg.Complete == nil || cfg.Results == nil || cfg.OpenResult == nil {
+		return nil, errors.New("intake: HostKey, Keys, Settings, Complete, Results and OpenResult are required")
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path"
 	"runtime/debug"
 	"strings"
@@ -67,21 +66,23 @@ func (s *session) Fileread(r *sftp.Request) (_ io.ReaderAt, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.stat(r.Filepath); err != nil {
-		return nil, err
-	}
 	if name == "" {
 		return nil, fmt.Errorf("is a folder: %w", sftp.ErrSSHFxFailure)
 	}
 	if err := s.acquire(); err != nil {
 		return nil, err
 	}
-	f, err := s.tree.root.Open(path.Join(dir, name))
+	d := &download{log: s.log, open: &s.open}
+	if dir == resultDir {
+		_, d.src, err = s.result(name)
+	} else if _, err = s.stat(r.Filepath); err == nil {
+		d.src, err = s.tree.root.Open(path.Join(dir, name))
+	}
 	if err != nil {
 		s.open.Add(-1)
 		return nil, err
 	}
-	return &download{f: f, log: s.log, open: &s.open}, nil
+	return d, nil
 }
 
 // Filewrite opens a file for writing.
@@ -199,6 +200,14 @@ func (s *session) stat(p string) (fs.FileInfo, error) {
 		return nil, err
 	case dir == "":
 		return entry{name: "/", mode: fs.ModeDir | 0o500}, nil
+	case dir == resultDir && name == "": // it may have changed at any moment
+		return entry{name: resultDir, mode: fs.ModeDir | 0o500, mod: s.tree.cfg.Now()}, nil
+	case dir == resultDir:
+		f, _, err := s.result(name)
+		if err != nil {
+			return nil, err
+		}
+		return f.shown(), nil
 	}
 	info, err := s.tree.root.Lstat(path.Join(dir, name))
 	if err != nil {
@@ -207,7 +216,7 @@ func (s *session) stat(p string) (fs.FileInfo, error) {
 	if name != "" && !info.Mode().IsRegular() {
 		return nil, sftp.ErrSSHFxNoSuchFile
 	}
-	return shown(dir, info), nil
+	return shown(info), nil
 }
 
 func (s *session) list(p string) ([]fs.FileInfo, error) {
@@ -218,27 +227,32 @@ func (s *session) list(p string) ([]fs.FileInfo, error) {
 	if name != "" {
 		return nil, fmt.Errorf("not a folder: %w", sftp.ErrSSHFxFailure)
 	}
-	dirs := []string{dir}
-	if dir == "" {
-		dirs = []string{uploadDir, resultDir}
-	}
 	var infos []fs.FileInfo
-	for _, d := range dirs {
-		if dir == "" {
+	switch dir {
+	case "":
+		for _, d := range []string{uploadDir, resultDir} {
 			info, err := s.stat("/" + d)
 			if err != nil {
 				return nil, err
 			}
 			infos = append(infos, info)
-			continue
 		}
-		names, err := s.tree.names(d)
+	case resultDir:
+		results, err := s.tree.cfg.Results(s.ctx, s.tree.app)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range results {
+			infos = append(infos, f.shown())
+		}
+	case uploadDir:
+		names, err := s.tree.names(dir)
 		if err != nil {
 			return nil, err
 		}
 		for _, n := range names {
 			// A file that vanished meanwhile is left out, and so is what is no file.
-			if info, err := s.stat(path.Join("/", d, n)); err == nil {
+			if info, err := s.stat(path.Join("/", dir, n)); err == nil {
 				infos = append(infos, info)
 			}
 		}
@@ -262,13 +276,10 @@ type entry struct {
 	mod  time.Time
 }
 
-func shown(dir string, info fs.FileInfo) entry {
+func shown(info fs.FileInfo) entry {
 	e := entry{name: info.Name(), size: info.Size(), mode: 0o600, mod: info.ModTime()}
 	if info.IsDir() {
 		e.mode = fs.ModeDir | 0o700
-	}
-	if dir == resultDir {
-		e.mode &^= 0o200
 	}
 	return e
 }
@@ -304,19 +315,22 @@ func (l *listing) Close() error {
 }
 
 type download struct {
-	f    *os.File
+	src  io.ReaderAt // what is in /upload is closed too
 	log  *slog.Logger
 	open *atomic.Int64
 }
 
 func (d *download) ReadAt(p []byte, off int64) (n int, err error) {
 	defer guard(d.log, &err)
-	return d.f.ReadAt(p, off)
+	return d.src.ReadAt(p, off)
 }
 
 func (d *download) Close() error {
 	d.open.Add(-1)
-	return d.f.Close()
+	if f, ok := d.src.(io.Closer); ok {
+		return f.Close()
+	}
+	return nil
 }
 
 type counted struct {

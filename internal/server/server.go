@@ -26,6 +26,7 @@ import (
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/admin"
 	"github.com/openinfinia/infinia/internal/console"
+	"github.com/openinfinia/infinia/internal/content"
 	"github.com/openinfinia/infinia/internal/gate"
 	"github.com/openinfinia/infinia/internal/intake"
 	"github.com/openinfinia/infinia/internal/op"
@@ -37,7 +38,7 @@ import (
 
 // Config is everything that can be set. Data and AdminTokens are required, and PublicURL in production.
 type Config struct {
-	Data     string // folder of the uploads, the error files, the SFTP host key, and of the database unless one is named
+	Data     string // folder of the uploads under way, the SFTP host key, and of the database unless one is named
 	Database string // a postgres:// URL, which several nodes may have in common; default: an SQLite file in Data
 	HTTP     string // address to listen on; port 0 takes a free one
 	SFTP     string
@@ -108,7 +109,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 			return nil, fmt.Errorf("TLS: %w", err)
 		}
 	}
-	for _, dir := range []string{cfg.Data, filepath.Join(cfg.Data, "files"), filepath.Join(cfg.Data, "errors")} {
+	for _, dir := range []string{cfg.Data, filepath.Join(cfg.Data, "files")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
@@ -208,12 +209,11 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 	s.gate = gate.New(gate.Config{Engine: s.Engine, Log: cfg.Log, Metrics: reg, Sandbox: cfg.Sandbox, Faults: faults, Paths: cfg.Paths, BehindProxy: cfg.BehindProxy,
 		CallsPerSecond: cfg.CallsPerSecond, RequestDataMost: cfg.RequestDataMost})
 
-	importer := &trade.Importer{DB: s.DB, ErrorsDir: filepath.Join(cfg.Data, "errors")}
+	importer := &trade.Importer{DB: s.DB}
 	files, sftpListener, err := s.intake(ctx, cfg, importer)
 	if err != nil {
 		return nil, err
 	}
-	importer.Result, importer.RemoveResult = files.Result, files.RemoveResult
 	s.work.Go(func() {
 		if err := files.Serve(workCtx, sftpListener); err != nil {
 			s.log.Error("SFTP stopped", "err", err)
@@ -226,6 +226,7 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 		op.ExpiryQueue: {Most: 64, Run: outbox.Each(s.Engine.ExpireBinding)},
 		"file":         {Most: 1, Ordered: true, Run: outbox.Each(importer.Import)},
 		"file-result":  {Most: 16, Run: outbox.Each(importer.WriteResults)},
+		content.Queue:  {Most: 16, Run: outbox.Each(func(ctx context.Context, t pgdb.Task) error { return content.Sweep(ctx, s.DB, t) })},
 		"webhook":      {Most: 1, Run: outbox.Each(webhooks.Deliver)},
 	})
 	s.work.Go(func() { dispatcher.Run(workCtx) })
@@ -281,6 +282,21 @@ func (s *Server) intake(ctx context.Context, cfg Config, importer *trade.Importe
 		Complete: func(ctx context.Context, u intake.Upload) error {
 			return importer.Receive(ctx, u.AppID, u.RequestNo, u.Path, u.Size, u.SHA256)
 		},
+		Results: func(ctx context.Context, appID string) ([]intake.ResultFile, error) {
+			rows, err := importer.Results(ctx, appID)
+			files := make([]intake.ResultFile, len(rows))
+			for i, r := range rows {
+				files[i] = intake.ResultFile{Name: r.Name, Size: r.Size, ModTime: store.Time(r.WrittenAt)}
+			}
+			return files, err
+		},
+		OpenResult: func(ctx context.Context, appID, name string) (intake.ResultFile, io.ReaderAt, error) {
+			row, file, err := importer.OpenResult(ctx, appID, name)
+			if err != nil {
+				return intake.ResultFile{}, nil, err
+			}
+			return intake.ResultFile{Name: name, Size: file.Size(), ModTime: store.Time(row.WrittenAt)}, file, nil
+		},
 	})
 	if err != nil {
 		return nil, nil, err
@@ -324,7 +340,8 @@ func (s *Server) sftpKeys(ctx context.Context, appID string) ([]ssh.PublicKey, e
 	return keys, nil
 }
 
-// reset empties a sandbox's books. Apps and keys stay, and so do uploaded files, which count only when they are sent again.
+// reset empties a sandbox's books, with the files in the database. Apps and keys stay, and so does what apps have in /upload,
+// which counts only when it is sent again.
 func (s *Server) reset(ctx context.Context) error {
 	var apps []string
 	if err := s.DB.Read(ctx, func(q *pgdb.Queries) error {
@@ -338,7 +355,7 @@ func (s *Server) reset(ctx context.Context) error {
 	}
 	return s.DB.Do(ctx, store.Unit{Name: "reset", Keys: store.Keys{Apps: apps}, Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
 		for _, forget := range []func(context.Context) error{q.ResetRequests, q.ResetSellers, q.ResetBindings, q.ResetAccounts, q.ResetPostings,
-			q.ResetShares, q.ResetDeposits, q.ResetTradeFiles, q.ResetTradeRefused, q.ResetTradeParts, q.ResetTradeRows, q.ResetDeliveries,
+			q.ResetShares, q.ResetDeposits, q.ResetTradeFiles, q.ResetTradeRefused, q.ResetTradeParts, q.ResetTradeRows, q.ResetResultFiles, q.ResetContents, q.ResetContentChunks, q.ResetDeliveries,
 			q.ResetDeliveryAttempts, q.ResetTasks, q.ResetCalls, q.ResetAudits} {
 			if err := forget(ctx); err != nil {
 				return err

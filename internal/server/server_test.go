@@ -11,7 +11,9 @@ import (
 	"database/sql"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
+	"io/fs"
 	"math/big"
 	"net"
 	"net/http"
@@ -190,8 +192,19 @@ func TestSandboxStartsAgainAfterAReset(t *testing.T) {
 	cfg := testConfig(t, t.TempDir(), store.Settings{})
 	r := startConfig(t, cfg)
 	r.fund("100.00", "100.00")
+	r.settled()
+	client, hangUp, err := r.DialSFTP(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hangUp()
+	reading := must(client.Open("/result/TDU-fund_summary.json"))(t)
 	must(r.Admin.ResetSandbox(t.Context()))(t)
 	equal(t, "balance", r.balance(), "0.00 0.00")
+	equal(t, "number of results", len(must(client.ReadDir("/result"))(t)), 0)
+	if _, err := reading.Read(make([]byte, 10)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("reading what the reset has removed: %v", err)
+	}
 	r.stop()
 	r = startConfig(t, cfg)
 	r.fund("100.00", "100.00")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/csv"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/admin"
 	"github.com/openinfinia/infinia/internal/needs"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
@@ -162,7 +164,15 @@ func TestErrorFileIsMendedAndSentBack(t *testing.T) {
 	equal(t, "available", r.available(), "0.00 0.00 0.00 0.00 0.00")
 
 	fetched := r.fetch(rep.ErrorFileURL, "")
-	eventually(t, "the error file in /result", func() bool { return r.size("result/TDU-1_error.csv") > 0 })
+	client, hangUp, err := r.DialSFTP(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hangUp()
+	eventually(t, "the error file in /result", func() bool {
+		_, err := client.Stat("/result/TDU-1_error.csv")
+		return err == nil
+	})
 	if got := r.get("/result/TDU-1_error.csv"); got != fetched {
 		t.Errorf("by SFTP:\n%s\nby the link:\n%s", got, fetched)
 	}
@@ -200,6 +210,67 @@ func TestErrorFileIsMendedAndSentBack(t *testing.T) {
 	equal(t, "link to errors", rep.ErrorFileURL, "")
 	equal(t, "available", r.available(), "600.00 600.00 0.00 0.00 0.00")
 	r.verify()
+}
+
+// TestResultsOutliveTheFolder: what an app was told is in the database alone, so that any node over it tells the same.
+func TestResultsOutliveTheFolder(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, t.TempDir(), store.Settings{})
+	r := startConfig(t, cfg)
+	r.bind(seller)
+	r.put("TDU-1.csv", heading+sale(seller, "ORDER-1", "0.00"))
+	rep := r.judged("TDU-1", 1)
+	r.put("TDU-2.csv", heading+sale(seller, "ORDER-2", "100.00"))
+	r.judged("TDU-2", 1)
+	r.settled()
+	was := r.get("/result/TDU-1_error.csv")
+	if entries := must(os.ReadDir(filepath.Join(cfg.Data, "files", r.File.AppID, "intake", "kept")))(t); len(entries) != 0 {
+		t.Errorf("%d copies of uploads are left in the folder", len(entries))
+	}
+	token := strings.TrimPrefix(rep.ErrorFileURL, r.URL)
+	r.stop()
+	if err := os.RemoveAll(filepath.Join(cfg.Data, "files")); err != nil {
+		t.Fatal(err)
+	}
+
+	r = startConfig(t, cfg)
+	r.DB.Clock.Advance(23 * time.Hour) // a link is valid for 24
+	equal(t, "error file by the link", r.fetch(r.URL+token, ""), was)
+	r.DB.Clock.Advance(23 * time.Hour) // the sweep has looked at everything
+	r.settled()
+	listing := string(must(r.sftp("ls -l /result").Output())(t))
+	for _, name := range []string{"TDU-1_error.csv", "TDU-1_summary.json", "TDU-2_summary.json"} {
+		if !strings.Contains(listing, name) {
+			t.Errorf("%s is not in\n%s", name, listing)
+		}
+	}
+	equal(t, "error file by SFTP", r.get("/result/TDU-1_error.csv"), was)
+	if got := r.get("/result/TDU-2_summary.json"); !strings.Contains(got, `"status": "SUCCESS"`) {
+		t.Errorf("summary: %s", got)
+	}
+	file := must(r.Admin.Files(t.Context(), admin.FilesFilter{RequestNo: "TDU-1"}))(t).Items[0]
+	body := must(r.Admin.FileErrors(t.Context(), file.ID))(t)
+	defer body.Close()
+	equal(t, "error file by the operator's API", string(must(io.ReadAll(body))(t)), was)
+
+	// Other bytes are the next attempt of what failed there.
+	r.put("TDU-1.csv", heading+sale(seller, "ORDER-1", "50.00"))
+	equal(t, "status", r.judged("TDU-1", 2).Status, infinia.FileSuccess)
+	equal(t, "available", r.available(), "150.00 150.00 0.00 0.00 0.00")
+	r.verify()
+}
+
+// settled waits until nothing is due.
+func (r *rig) settled() {
+	r.t.Helper()
+	eventually(r.t, "the end of what is due", func() bool {
+		var queues []string
+		err := r.DB.Read(r.t.Context(), func(q *pgdb.Queries) (err error) {
+			queues, err = q.ListDueQueues(r.t.Context(), store.Millis(r.DB.Clock.Now()))
+			return err
+		})
+		return err == nil && len(queues) == 0
+	})
 }
 
 // Ctrl-C in OpenSSH's sftp closes the file as if it were whole.

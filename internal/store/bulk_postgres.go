@@ -311,7 +311,7 @@ func (p *postgres) save(ctx context.Context, v *View, alone bool) error {
 		return cmp.Or(strings.Compare(a.Currency, b.Currency), strings.Compare(a.BankReference, b.BankReference))
 	})
 	queueTable(b, v.Deposits, "deposit", "reversed_at")
-	queueTable(b, v.Files, "trade_file", "state", "seller_id", "currency", "total_rows", "accepted_rows", "rejected_rows", "fail_reason", "warnings", "finished_at")
+	queueTable(b, v.Files, "trade_file", "state", "seller_id", "currency", "total_rows", "accepted_rows", "rejected_rows", "fail_reason", "warnings", "finished_at", "errors_id")
 	queueTable(b, v.Requests, "request")
 	slices.Sort(v.Audits.order)
 	queueTable(b, v.Audits, "audit")

@@ -179,7 +179,7 @@ func (v *View) saveEach(ctx context.Context, q *pgdb.Queries) error {
 		func(ctx context.Context, r pgdb.TradeFile) error {
 			return q.UpdateTradeFile(ctx, pgdb.UpdateTradeFileParams{ID: r.ID, State: r.State, SellerID: r.SellerID,
 				Currency: r.Currency, TotalRows: r.TotalRows, AcceptedRows: r.AcceptedRows, RejectedRows: r.RejectedRows,
-				FailReason: r.FailReason, Warnings: r.Warnings, FinishedAt: r.FinishedAt})
+				FailReason: r.FailReason, Warnings: r.Warnings, FinishedAt: r.FinishedAt, ErrorsID: r.ErrorsID})
 		}); err != nil {
 		return err
 	}

@@ -2,16 +2,18 @@ package trade
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 
 	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/content"
 	"github.com/openinfinia/infinia/internal/ledger"
 	"github.com/openinfinia/infinia/internal/outbox"
 	"github.com/openinfinia/infinia/internal/store"
@@ -33,39 +35,72 @@ const (
 
 // Importer judges complete uploads, one at a time for each app, and books what they tell.
 type Importer struct {
-	DB        *store.DB
-	ErrorsDir string // error files of all attempts, by the attempt's id
-
-	// Result puts a file where the app finds it, RemoveResult takes away what an earlier attempt left there.
-	Result       func(appID, name string, write func(io.Writer) error) error
-	RemoveResult func(appID, name string) error
+	DB *store.DB
 }
 
 // FileQueue is the outbox queue of an app's files; ResultQueue is that of the result files to be written for them.
 func FileQueue(appID string) string   { return "file/" + appID }
 func ResultQueue(appID string) string { return "file-result/" + appID }
 
-// Receive takes over a complete upload: path is a stable copy of it. The first content under a requestNo, and other content
-// after a failure, is judged; the content that is already known changes nothing; any other is refused and remembered.
-func (im *Importer) Receive(ctx context.Context, appID, requestNo, path string, size int64, sha256 string) error {
-	return im.DB.Do(ctx, store.Unit{Name: "upload", Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-		f, err := q.NewestTradeFile(ctx, pgdb.NewestTradeFileParams{AppID: appID, RequestNo: requestNo})
+// Receive takes over a complete upload: path is a stable copy of it, which nobody needs afterwards. The first content under a
+// requestNo, and other content after a failure, is judged; the content that is already known changes nothing; any other is
+// refused and remembered.
+func (im *Importer) Receive(ctx context.Context, appID, requestNo, path string, size int64, digest string) error {
+	newest := pgdb.NewestTradeFileParams{AppID: appID, RequestNo: requestNo}
+	judged := func(f pgdb.TradeFile, err error) bool {
+		return store.NotFound(err) || err == nil && f.State == fileFailed && f.SHA256 != digest
+	}
+	var f pgdb.TradeFile
+	err := im.DB.Read(ctx, func(q *pgdb.Queries) (err error) { f, err = q.NewestTradeFile(ctx, newest); return err })
+	if err != nil && !store.NotFound(err) {
+		return err
+	}
+	var contentID int64
+	if judged(f, err) {
+		if contentID, err = im.keep(ctx, path, size, digest); err != nil {
+			return fmt.Errorf("keep %s: %w", path, err)
+		}
+	}
+	return im.DB.Do(ctx, store.Unit{Name: "upload", Keys: store.Keys{Apps: []string{appID}}, Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+		f, err := q.NewestTradeFile(ctx, newest)
 		if err != nil && !store.NotFound(err) {
 			return err
 		}
 		switch {
-		case err == nil && f.SHA256 == sha256:
+		case !judged(f, err) && f.SHA256 == digest:
 			return nil
-		case err == nil && f.State != fileFailed:
+		case !judged(f, err):
 			v.AddTask(ResultQueue(appID), f.ID, v.Now())
-			return q.InsertTradeRefused(ctx, pgdb.InsertTradeRefusedParams{ID: v.NextID(), FileID: f.ID, SHA256: sha256, Size: size, At: v.Now()})
+			return q.InsertTradeRefused(ctx, pgdb.InsertTradeRefusedParams{ID: v.NextID(), FileID: f.ID, SHA256: digest, Size: size, At: v.Now()})
+		case contentID == 0:
+			return errors.New("the attempt before it has just failed; hand it over again")
+		}
+		if err := content.Refer(ctx, q, contentID); err != nil {
+			return err
 		}
 		next := pgdb.TradeFile{ID: v.NextID(), AppID: appID, RequestNo: requestNo, Attempt: f.Attempt + 1, State: fileProcessing,
-			SHA256: sha256, Size: size, Path: path, ReceivedAt: v.Now()}
+			SHA256: digest, Size: size, ReceivedAt: v.Now(), ContentID: contentID}
 		v.Files.Put(next.ID, next)
 		v.AddTask(FileQueue(appID), next.ID, v.Now())
 		return nil
 	}})
+}
+
+// keep copies an upload into the database, where every node reads it.
+func (im *Importer) keep(ctx context.Context, path string, size int64, digest string) (id int64, err error) {
+	src, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer src.Close()
+	return content.Write(ctx, im.DB, func(w io.Writer) error {
+		sum := sha256.New()
+		n, err := io.Copy(io.MultiWriter(w, sum), src)
+		if err == nil && (n != size || hex.EncodeToString(sum.Sum(nil)) != digest) {
+			err = errors.New("these are not the bytes that were uploaded: the disk is at fault; have it uploaded again under another requestNo")
+		}
+		return err
+	})
 }
 
 // Import judges and books a file; it is the Work of the file queues. A crash at any point leaves the task, and the file is
@@ -90,17 +125,19 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 		return err
 	}
 	if f.State != fileProcessing { // another run has ended it
-		return im.DB.Do(ctx, store.Unit{Name: "trade file", Judge: func(v *store.View) error { v.DropTask(t.ID); return nil }})
+		return im.DB.Do(ctx, store.Unit{Name: "trade file", Keys: store.Keys{Apps: []string{f.AppID}}, Judge: func(v *store.View) error { v.DropTask(t.ID); return nil }})
 	}
 	set, err := store.SettingsOf(app)
 	if err != nil {
 		return err
 	}
-	src, err := os.Open(f.Path)
+	if f.ContentID == 0 {
+		return errors.New("an earlier version kept its upload in the data folder, not in the database; have it uploaded again under another requestNo")
+	}
+	src, err := content.Open(ctx, im.DB, f.ContentID)
 	if err != nil {
 		return err
 	}
-	defer src.Close()
 	books := newBooked(ctx, im.DB, app)
 	res, err := Check(src, Settings{Zone: set.Location()}, Known{Bound: books.bound, Prior: books.prior, Items: books.items})
 	if err != nil {
@@ -117,7 +154,8 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 		f.SellerID, f.Currency = res.Parts[0].SellerID, string(res.Parts[0].Currency)
 	}
 	if res.Rejected > 0 || len(res.FileProblems) > 0 {
-		if err := im.writeErrors(f, src, res); err != nil {
+		// All rows where one bad row refuses the file, else the rejected ones. The switch tells of it.
+		if f.ErrorsID, err = content.Write(ctx, im.DB, func(w io.Writer) error { return WriteErrorFile(w, src, res, f.State == fileFailed) }); err != nil {
 			return err
 		}
 	}
@@ -133,7 +171,7 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	}
 	// No row is wrong by itself, but together they are more than an account can hold. Nothing was booked.
 	f.State, f.AcceptedRows, f.Warnings, res.Rows = fileFailed, 0, "", nil
-	if err := im.alone(ctx, "clear rows", func(ctx context.Context, q *pgdb.Queries) error { return q.DeleteRowsOfFile(ctx, f.ID) }); err != nil {
+	if err := im.clearRows(ctx, f); err != nil {
 		return err
 	}
 	f.FailReason = "file: the amounts of one seller and currency sum to more than can be booked; check them, they are beyond 92 quadrillion minor units"
@@ -156,13 +194,13 @@ const rowsPerUnit = 200
 
 // writeRows writes the new rows under their file's id, sorted by key, after what an earlier run may have left.
 func (im *Importer) writeRows(ctx context.Context, app pgdb.App, f pgdb.TradeFile, rows []Row) error {
-	if err := im.alone(ctx, "clear rows", func(ctx context.Context, q *pgdb.Queries) error { return q.DeleteRowsOfFile(ctx, f.ID) }); err != nil {
+	if err := im.clearRows(ctx, f); err != nil {
 		return err
 	}
 	rows = slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return r.Update })
 	slices.SortFunc(rows, func(a, b Row) int { return slices.Compare(a.Key[:], b.Key[:]) })
 	for chunk := range slices.Chunk(rows, rowsPerUnit) {
-		if err := im.alone(ctx, "trade rows", func(ctx context.Context, q *pgdb.Queries) error {
+		if err := im.alone(ctx, "trade rows", f, func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
 			for _, r := range chunk {
 				if err := q.InsertTradeRow(ctx, pgdb.InsertTradeRowParams{App: app.ID, RowKey: r.Key[:], FileID: f.ID, ItemKey: r.Item[:],
 					SellerID: r.SellerID, Currency: string(r.Currency), Amount: r.Amount, At: r.At, Shipped: asInt(r.Shipped),
@@ -178,8 +216,12 @@ func (im *Importer) writeRows(ctx context.Context, app pgdb.App, f pgdb.TradeFil
 	return nil
 }
 
-func (im *Importer) alone(ctx context.Context, name string, fn func(context.Context, *pgdb.Queries) error) error {
-	return im.DB.Do(ctx, store.Unit{Name: name, Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error { return fn(ctx, q) }})
+func (im *Importer) clearRows(ctx context.Context, f pgdb.TradeFile) error {
+	return im.alone(ctx, "clear rows", f, func(ctx context.Context, _ *store.View, q *pgdb.Queries) error { return q.DeleteRowsOfFile(ctx, f.ID) })
+}
+
+func (im *Importer) alone(ctx context.Context, name string, f pgdb.TradeFile, fn func(context.Context, *store.View, *pgdb.Queries) error) error {
+	return im.DB.Do(ctx, store.Unit{Name: name, Alone: fn})
 }
 
 func asInt(b bool) int64 {
@@ -219,6 +261,11 @@ func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set s
 				Content: map[string]string{"fileRequestNo": f.RequestNo, "status": f.State, "attempt": strconv.FormatInt(f.Attempt, 10)}})
 		},
 		Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+			if f.ErrorsID != 0 {
+				if err := content.Refer(ctx, q, f.ErrorsID); err != nil {
+					return err
+				}
+			}
 			for _, p := range res.Parts {
 				accepted := p.Accepted
 				if f.State == fileFailed {
@@ -266,32 +313,9 @@ func (d filed) post(v *store.View, f pgdb.TradeFile, b binding) error {
 	return nil
 }
 
-// ErrorFile opens the error file of one attempt.
-func (im *Importer) ErrorFile(f pgdb.TradeFile) (*os.File, error) { return os.Open(im.errorPath(f)) }
-
-func (im *Importer) errorPath(f pgdb.TradeFile) string {
-	return filepath.Join(im.ErrorsDir, strconv.FormatInt(f.ID, 10)+".csv")
-}
-
-// writeErrors keeps the error file before the switch tells of it: all rows where one bad row refuses the file, else the
-// rejected ones.
-func (im *Importer) writeErrors(f pgdb.TradeFile, src io.ReadSeeker, res *Result) error {
-	tmp, err := os.CreateTemp(im.ErrorsDir, "writing-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) //nolint:errcheck // it is renamed, unless something went wrong before
-	err = WriteErrorFile(tmp, src, res, f.State == fileFailed)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), im.errorPath(f))
+// ErrorFile opens the error file of one attempt; its error is fs.ErrNotExist when there is none.
+func (im *Importer) ErrorFile(ctx context.Context, f pgdb.TradeFile) (*io.SectionReader, error) {
+	return content.Open(ctx, im.DB, f.ErrorsID)
 }
 
 // compareBindings orders by seller, then currency: the order in which accounts are locked and posted.

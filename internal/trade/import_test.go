@@ -2,18 +2,24 @@ package trade
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/openinfinia/infinia/internal/content"
 	"github.com/openinfinia/infinia/internal/ledger"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // importRig is an importer over a real database with one app and one seller who was bound once.
@@ -25,8 +31,12 @@ type importRig struct {
 
 func newImportRig(t *testing.T, set store.Settings) *importRig {
 	t.Helper()
-	dir := t.TempDir()
-	db, err := store.Open(t.Context(), store.Config{Database: filepath.Join(dir, "books.db")})
+	return importRigOver(t, storetest.SQLite.New(t), set)
+}
+
+func importRigOver(t *testing.T, database string, set store.Settings) *importRig {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Config{Database: database})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,9 +45,7 @@ func newImportRig(t *testing.T, set store.Settings) *importRig {
 			t.Error(err)
 		}
 	})
-	r := &importRig{T: t, dir: dir, im: &Importer{DB: db, ErrorsDir: dir,
-		Result:       func(_, _ string, write func(io.Writer) error) error { return write(io.Discard) },
-		RemoveResult: func(_, _ string) error { return nil }}}
+	r := &importRig{T: t, dir: t.TempDir(), im: &Importer{DB: db}}
 	text, err := json.Marshal(set)
 	if err != nil {
 		t.Fatal(err)
@@ -58,16 +66,26 @@ func sale(order, amount string) string {
 	return "S1," + order + ",SKU,2026-02-01 10:00:00,CNH," + amount + ",001,Lamp,1," + amount + ",Shipped,,T-1,SF,2026-02-02 10:00:00,USA,https://s.example.com,,\n"
 }
 
-// upload hands a file over and returns its task.
-func (r *importRig) upload(requestNo, rows string) pgdb.Task {
+// receive hands a file over; its local copy is gone afterwards.
+func (r *importRig) receive(requestNo, rows string) {
 	r.Helper()
 	path := filepath.Join(r.dir, requestNo+".csv")
 	if err := os.WriteFile(path, []byte(importHeader+rows), 0o600); err != nil {
 		r.Fatal(err)
 	}
-	if err := r.im.Receive(r.Context(), "demo", requestNo, path, 1, fmt.Sprintf("digest of %q", rows)); err != nil {
+	sum := sha256.Sum256([]byte(importHeader + rows))
+	if err := r.im.Receive(r.Context(), "demo", requestNo, path, int64(len(importHeader+rows)), hex.EncodeToString(sum[:])); err != nil {
 		r.Fatal(err)
 	}
+	if err := os.Remove(path); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// upload hands a file over and returns its task.
+func (r *importRig) upload(requestNo, rows string) pgdb.Task {
+	r.Helper()
+	r.receive(requestNo, rows)
 	var tasks []pgdb.Task
 	r.read(func(q *pgdb.Queries) (err error) {
 		tasks, err = q.ListDueTasks(r.Context(), pgdb.ListDueTasksParams{Queue: FileQueue("demo"), Now: 1 << 60, Most: 1})
@@ -169,5 +187,122 @@ func TestMoreThanCanBeBooked(t *testing.T) {
 	}
 	if r.filed() != 1<<63-1 {
 		t.Errorf("filed: %d", r.filed())
+	}
+}
+
+// TestReceiveKeepsTheUpload: what is judged is in the database, and only what is judged.
+func TestReceiveKeepsTheUpload(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := importRigOver(t, engine.New(t), store.Settings{})
+		contents := func() (n int) {
+			r.read(func(q *pgdb.Queries) error {
+				tasks, err := q.ListDueTasks(t.Context(), pgdb.ListDueTasksParams{Queue: content.Queue, Now: 1 << 60, Most: 100})
+				n = len(tasks)
+				return err
+			})
+			return n
+		}
+		task := r.upload("T-1", sale("O-1", "10.00"))
+		f := r.file("T-1")
+		src, err := content.Open(t.Context(), r.im.DB, f.ContentID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(src); err != nil || string(text) != importHeader+sale("O-1", "10.00") || f.Size != int64(len(text)) {
+			t.Errorf("kept %q, %v", text, err)
+		}
+		r.receive("T-1", sale("O-1", "10.00")) // the same bytes
+		r.receive("T-1", sale("O-2", "10.00")) // others while it is judged
+		if n := contents(); n != 1 {
+			t.Errorf("%d contents were written", n)
+		}
+		if err := r.im.Import(t.Context(), task); err != nil {
+			t.Fatal(err)
+		}
+		r.receive("T-1", sale("O-3", "10.00")) // and after it was accepted
+		if n := contents(); n != 1 {
+			t.Errorf("%d contents were written", n)
+		}
+		if err := r.im.Receive(t.Context(), "demo", "T-2", filepath.Join(r.dir, "none"), 1, "00"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a copy that is not there: %v", err)
+		}
+		path := filepath.Join(r.dir, "T-2.csv")
+		if err := os.WriteFile(path, []byte("others"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256([]byte("bytes."))
+		if err := r.im.Receive(t.Context(), "demo", "T-2", path, 6, hex.EncodeToString(sum[:])); err == nil || !strings.Contains(err.Error(), "not the bytes") {
+			t.Errorf("a copy of other bytes: %v", err)
+		}
+		r.read(func(q *pgdb.Queries) error {
+			if _, err := q.NewestTradeFile(t.Context(), pgdb.NewestTradeFileParams{AppID: "demo", RequestNo: "T-2"}); !store.NotFound(err) {
+				t.Errorf("T-2 was taken over: %v", err)
+			}
+			return nil
+		})
+	})
+}
+
+// TestFileOfAnEarlierVersion: its upload is not in the database, and that is told.
+func TestFileOfAnEarlierVersion(t *testing.T) {
+	r := newImportRig(t, store.Settings{})
+	var task pgdb.Task
+	if err := r.im.DB.Do(t.Context(), store.Unit{Judge: func(v *store.View) error {
+		f := pgdb.TradeFile{ID: v.NextID(), AppID: "demo", RequestNo: "T-1", Attempt: 1, State: fileProcessing, SHA256: "00"}
+		v.Files.Put(f.ID, f)
+		task.RecordID = f.ID
+		return nil
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.im.Import(t.Context(), task); err == nil || !strings.Contains(err.Error(), "an earlier version") {
+		t.Errorf("import: %v", err)
+	}
+	if _, err := r.im.ErrorFile(t.Context(), r.file("T-1")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error file: %v", err)
+	}
+}
+
+// TestLargeUpload: a file of 100 MB is taken over without being in memory.
+func TestLargeUpload(t *testing.T) {
+	r := newImportRig(t, store.Settings{})
+	path := filepath.Join(r.dir, "large.csv")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, piece := sha256.New(), []byte(strings.Repeat(sale("O-1", "10.00"), 10_000))
+	size := int64(0)
+	for size < 100e6 {
+		n, err := io.MultiWriter(file, sum).Write(piece)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += int64(n)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var before, now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	taken := make(chan error)
+	go func() {
+		taken <- r.im.Receive(t.Context(), "demo", "T-1", path, size, hex.EncodeToString(sum.Sum(nil)))
+	}()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for most := int64(0); ; {
+		select {
+		case err := <-taken:
+			if f := r.file("T-1"); err != nil || f.Size != size || most > 16<<20 {
+				t.Errorf("%v; it has %d of %d bytes; at most %d bytes of memory were held", err, f.Size, size, most)
+			}
+			return
+		case <-look.C:
+			runtime.GC()
+			runtime.ReadMemStats(&now)
+			most = max(most, int64(now.HeapAlloc)-int64(before.HeapAlloc))
+		}
 	}
 }

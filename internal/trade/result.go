@@ -3,7 +3,6 @@ package trade
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/content"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
@@ -21,21 +21,17 @@ func Status(state string) infinia.FileStatus { return infinia.FileStatus(state) 
 // WriteResults puts the error file and the summary of a finished file where its app finds them; it is the Work of the
 // result queues, so that neither is lost when the server stops between the switch and the writing.
 func (im *Importer) WriteResults(ctx context.Context, t pgdb.Task) error {
-	if err := im.writeResult(ctx, t); err != nil {
+	if err := im.writeResults(ctx, t); err != nil {
 		return fmt.Errorf("results of trade file %d: %w", t.RecordID, err)
 	}
 	return nil
 }
 
-func (im *Importer) writeResult(ctx context.Context, t pgdb.Task) error {
+func (im *Importer) writeResults(ctx context.Context, t pgdb.Task) error {
 	var f pgdb.TradeFile
 	var refused []pgdb.TradeRefused
-	var newest pgdb.TradeFile
 	if err := im.DB.Read(ctx, func(q *pgdb.Queries) (err error) {
 		if f, err = q.GetTradeFile(ctx, t.RecordID); err != nil {
-			return err
-		}
-		if newest, err = q.NewestTradeFile(ctx, pgdb.NewestTradeFileParams{AppID: f.AppID, RequestNo: f.RequestNo}); err != nil {
 			return err
 		}
 		refused, err = q.ListTradeRefused(ctx, f.ID)
@@ -43,43 +39,87 @@ func (im *Importer) writeResult(ctx context.Context, t pgdb.Task) error {
 	}); err != nil {
 		return err
 	}
-	// Of a file that is still judged its own switch will ask for the results; those of an older attempt are past.
-	if f.State != fileProcessing && f.ID == newest.ID {
-		if err := im.publish(f, refused); err != nil {
+	var summaryID int64
+	if f.State != fileProcessing { // of a file that is still judged its own switch will ask for the results
+		s, err := summary(f, refused)
+		if err != nil {
+			return err
+		}
+		if summaryID, err = content.Write(ctx, im.DB, func(w io.Writer) error {
+			enc := json.NewEncoder(w)
+			enc.SetIndent("", "  ")
+			return enc.Encode(s)
+		}); err != nil {
 			return err
 		}
 	}
-	return im.DB.Do(ctx, store.Unit{Name: "result files", Judge: func(v *store.View) error { v.DropTask(t.ID); return nil }})
+	return im.DB.Do(ctx, store.Unit{Name: "result files", Keys: store.Keys{Apps: []string{f.AppID}}, Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+		v.DropTask(t.ID)
+		newest, err := q.NewestTradeFile(ctx, pgdb.NewestTradeFileParams{AppID: f.AppID, RequestNo: f.RequestNo})
+		if err != nil || summaryID == 0 || newest.ID != f.ID { // the results of an older attempt are past
+			return err
+		}
+		if err := putResult(ctx, v, q, f.AppID, f.RequestNo+"_error.csv", f.ErrorsID); err != nil {
+			return err
+		}
+		return putResult(ctx, v, q, f.AppID, f.RequestNo+"_summary.json", summaryID)
+	}})
 }
 
-func (im *Importer) publish(f pgdb.TradeFile, refused []pgdb.TradeRefused) error {
-	name := f.RequestNo + "_error.csv"
-	errorFile, err := im.ErrorFile(f)
-	if err == nil {
-		err = im.Result(f.AppID, name, func(w io.Writer) error { _, err := io.Copy(w, errorFile); return err })
-		errorFile.Close()
-	} else if errors.Is(err, fs.ErrNotExist) && f.RejectedRows == 0 {
-		err = im.RemoveResult(f.AppID, name) // of an earlier attempt
-	}
-	if err != nil {
+// putResult has a name in the app's /result stand for a content, or for none. Who reads what it stood for reads on.
+func putResult(ctx context.Context, v *store.View, q *pgdb.Queries, appID, name string, contentID int64) error {
+	old, err := q.GetResultFile(ctx, pgdb.GetResultFileParams{AppID: appID, Name: name})
+	if err != nil && !store.NotFound(err) {
 		return err
 	}
+	if err == nil && old.ContentID != contentID {
+		content.Release(v, old.ContentID)
+	}
+	if contentID == 0 {
+		return q.DeleteResultFile(ctx, pgdb.DeleteResultFileParams{AppID: appID, Name: name})
+	}
+	if err := content.Refer(ctx, q, contentID); err != nil {
+		return err
+	}
+	return q.PutResultFile(ctx, pgdb.PutResultFileParams{AppID: appID, Name: name, ContentID: contentID, WrittenAt: v.Now()})
+}
+
+// Results lists what an app finds in /result, by name.
+func (im *Importer) Results(ctx context.Context, appID string) (rows []pgdb.ListResultFilesRow, err error) {
+	err = im.DB.Read(ctx, func(q *pgdb.Queries) error { rows, err = q.ListResultFiles(ctx, appID); return err })
+	return rows, err
+}
+
+// OpenResult opens one file of an app's /result; its error is fs.ErrNotExist when there is none of that name.
+func (im *Importer) OpenResult(ctx context.Context, appID, name string) (row pgdb.ResultFile, file *io.SectionReader, err error) {
+	err = im.DB.Read(ctx, func(q *pgdb.Queries) error {
+		row, err = q.GetResultFile(ctx, pgdb.GetResultFileParams{AppID: appID, Name: name})
+		return err
+	})
+	if store.NotFound(err) {
+		err = fmt.Errorf("result %s of app %s: %w", name, appID, fs.ErrNotExist)
+	}
+	if err != nil {
+		return row, nil, err
+	}
+	file, err = content.Open(ctx, im.DB, row.ContentID)
+	return row, file, err
+}
+
+// summary is what an app is told of a finished file.
+func summary(f pgdb.TradeFile, refused []pgdb.TradeRefused) (Summary, error) {
 	s := Summary{RequestNo: f.RequestNo, Status: f.State, Attempt: int(f.Attempt), TotalRows: int(f.TotalRows), AcceptedRows: int(f.AcceptedRows),
 		RejectedRows: int(f.RejectedRows), SHA256: f.SHA256, FailReason: f.FailReason, FinishedAt: store.Time(f.FinishedAt).Format(time.RFC3339),
 		Warnings: []Warning{}, RefusedUploads: []RefusedUpload{}}
 	if f.Warnings != "" {
 		if err := json.Unmarshal([]byte(f.Warnings), &s.Warnings); err != nil {
-			return err
+			return s, err
 		}
 	}
 	for _, r := range refused {
 		s.RefusedUploads = append(s.RefusedUploads, RefusedUpload{SHA256: r.SHA256, At: store.Time(r.At).Format(time.RFC3339)})
 	}
-	return im.Result(f.AppID, f.RequestNo+"_summary.json", func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(s)
-	})
+	return s, nil
 }
 
 // warningsMost is how many warnings of an accepted file are kept for its summary.

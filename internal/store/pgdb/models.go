@@ -106,6 +106,18 @@ type Call struct {
 	At        int64  `db:"at"`
 }
 
+type Content struct {
+	ID        int64 `db:"id"`
+	Size      int64 `db:"size"`
+	CreatedAt int64 `db:"created_at"`
+}
+
+type ContentChunk struct {
+	ContentID int64  `db:"content_id"`
+	No        int64  `db:"no"`
+	Data      []byte `db:"data"`
+}
+
 type Delivery struct {
 	ID         int64  `db:"id"`
 	AppID      string `db:"app_id"`
@@ -168,6 +180,13 @@ type Request struct {
 	At          int64  `db:"at"`
 }
 
+type ResultFile struct {
+	AppID     string `db:"app_id"`
+	Name      string `db:"name"`
+	ContentID int64  `db:"content_id"`
+	WrittenAt int64  `db:"written_at"`
+}
+
 type Secret struct {
 	Name  string `db:"name"`
 	Value []byte `db:"value"`
@@ -216,7 +235,6 @@ type TradeFile struct {
 	State        string `db:"state"`
 	SHA256       string `db:"sha256"`
 	Size         int64  `db:"size"`
-	Path         string `db:"path"`
 	SellerID     string `db:"seller_id"`
 	Currency     string `db:"currency"`
 	TotalRows    int64  `db:"total_rows"`
@@ -226,6 +244,8 @@ type TradeFile struct {
 	Warnings     string `db:"warnings"`
 	ReceivedAt   int64  `db:"received_at"`
 	FinishedAt   int64  `db:"finished_at"`
+	ContentID    int64  `db:"content_id"`
+	ErrorsID     int64  `db:"errors_id"`
 }
 
 type TradePart struct {

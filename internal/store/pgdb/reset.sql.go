@@ -45,6 +45,24 @@ func (q *Queries) ResetCalls(ctx context.Context) error {
 	return err
 }
 
+const resetContentChunks = `-- name: ResetContentChunks :exec
+DELETE FROM content_chunk
+`
+
+func (q *Queries) ResetContentChunks(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, resetContentChunks)
+	return err
+}
+
+const resetContents = `-- name: ResetContents :exec
+DELETE FROM content
+`
+
+func (q *Queries) ResetContents(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, resetContents)
+	return err
+}
+
 const resetDeliveries = `-- name: ResetDeliveries :exec
 DELETE FROM delivery
 `
@@ -89,6 +107,15 @@ DELETE FROM request
 // What a sandbox forgets when it begins anew: everything but apps, keys, secrets and the acts that made them.
 func (q *Queries) ResetRequests(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, resetRequests)
+	return err
+}
+
+const resetResultFiles = `-- name: ResetResultFiles :exec
+DELETE FROM result_file
+`
+
+func (q *Queries) ResetResultFiles(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, resetResultFiles)
 	return err
 }
 

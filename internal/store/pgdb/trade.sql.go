@@ -20,6 +20,20 @@ func (q *Queries) AppHasRows(ctx context.Context, appID string) (bool, error) {
 	return exists, err
 }
 
+const deleteResultFile = `-- name: DeleteResultFile :exec
+DELETE FROM result_file WHERE app_id = $1 AND name = $2
+`
+
+type DeleteResultFileParams struct {
+	AppID string `db:"app_id"`
+	Name  string `db:"name"`
+}
+
+func (q *Queries) DeleteResultFile(ctx context.Context, arg DeleteResultFileParams) error {
+	_, err := q.db.Exec(ctx, deleteResultFile, arg.AppID, arg.Name)
+	return err
+}
+
 const deleteRowsOfFile = `-- name: DeleteRowsOfFile :exec
 DELETE FROM trade_row WHERE file_id = $1
     AND EXISTS (SELECT 1 FROM trade_file f WHERE f.id = trade_row.file_id AND f.state IN ('PROCESSING', 'FAILED'))
@@ -80,8 +94,29 @@ func (q *Queries) FindBookedRow(ctx context.Context, arg FindBookedRowParams) (F
 	return i, err
 }
 
+const getResultFile = `-- name: GetResultFile :one
+SELECT app_id, name, content_id, written_at FROM result_file WHERE app_id = $1 AND name = $2
+`
+
+type GetResultFileParams struct {
+	AppID string `db:"app_id"`
+	Name  string `db:"name"`
+}
+
+func (q *Queries) GetResultFile(ctx context.Context, arg GetResultFileParams) (ResultFile, error) {
+	row := q.db.QueryRow(ctx, getResultFile, arg.AppID, arg.Name)
+	var i ResultFile
+	err := row.Scan(
+		&i.AppID,
+		&i.Name,
+		&i.ContentID,
+		&i.WrittenAt,
+	)
+	return i, err
+}
+
 const getTradeFile = `-- name: GetTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at FROM trade_file WHERE id = $1
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id FROM trade_file WHERE id = $1
 `
 
 func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error) {
@@ -95,7 +130,6 @@ func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error)
 		&i.State,
 		&i.SHA256,
 		&i.Size,
-		&i.Path,
 		&i.SellerID,
 		&i.Currency,
 		&i.TotalRows,
@@ -105,13 +139,15 @@ func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error)
 		&i.Warnings,
 		&i.ReceivedAt,
 		&i.FinishedAt,
+		&i.ContentID,
+		&i.ErrorsID,
 	)
 	return i, err
 }
 
 const insertTradeFile = `-- name: InsertTradeFile :exec
-INSERT INTO trade_file (id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+INSERT INTO trade_file (id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 `
 
 type InsertTradeFileParams struct {
@@ -122,7 +158,6 @@ type InsertTradeFileParams struct {
 	State        string `db:"state"`
 	SHA256       string `db:"sha256"`
 	Size         int64  `db:"size"`
-	Path         string `db:"path"`
 	SellerID     string `db:"seller_id"`
 	Currency     string `db:"currency"`
 	TotalRows    int64  `db:"total_rows"`
@@ -132,6 +167,8 @@ type InsertTradeFileParams struct {
 	Warnings     string `db:"warnings"`
 	ReceivedAt   int64  `db:"received_at"`
 	FinishedAt   int64  `db:"finished_at"`
+	ContentID    int64  `db:"content_id"`
+	ErrorsID     int64  `db:"errors_id"`
 }
 
 func (q *Queries) InsertTradeFile(ctx context.Context, arg InsertTradeFileParams) error {
@@ -143,7 +180,6 @@ func (q *Queries) InsertTradeFile(ctx context.Context, arg InsertTradeFileParams
 		arg.State,
 		arg.SHA256,
 		arg.Size,
-		arg.Path,
 		arg.SellerID,
 		arg.Currency,
 		arg.TotalRows,
@@ -153,6 +189,8 @@ func (q *Queries) InsertTradeFile(ctx context.Context, arg InsertTradeFileParams
 		arg.Warnings,
 		arg.ReceivedAt,
 		arg.FinishedAt,
+		arg.ContentID,
+		arg.ErrorsID,
 	)
 	return err
 }
@@ -291,6 +329,37 @@ func (q *Queries) ListBookedRowsOfItem(ctx context.Context, arg ListBookedRowsOf
 	return items, nil
 }
 
+const listResultFiles = `-- name: ListResultFiles :many
+SELECT r.name, r.written_at, c.size FROM result_file r JOIN content c ON c.id = r.content_id
+WHERE r.app_id = $1 ORDER BY r.name
+`
+
+type ListResultFilesRow struct {
+	Name      string `db:"name"`
+	WrittenAt int64  `db:"written_at"`
+	Size      int64  `db:"size"`
+}
+
+func (q *Queries) ListResultFiles(ctx context.Context, appID string) ([]ListResultFilesRow, error) {
+	rows, err := q.db.Query(ctx, listResultFiles, appID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListResultFilesRow
+	for rows.Next() {
+		var i ListResultFilesRow
+		if err := rows.Scan(&i.Name, &i.WrittenAt, &i.Size); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listTradeParts = `-- name: ListTradeParts :many
 SELECT file_id, seller_id, currency, total_rows, accepted_rows, rejected_rows FROM trade_part WHERE file_id = $1 ORDER BY seller_id, currency
 `
@@ -353,7 +422,7 @@ func (q *Queries) ListTradeRefused(ctx context.Context, fileID int64) ([]TradeRe
 }
 
 const newestTradeFile = `-- name: NewestTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
 `
 
 type NewestTradeFileParams struct {
@@ -372,7 +441,6 @@ func (q *Queries) NewestTradeFile(ctx context.Context, arg NewestTradeFileParams
 		&i.State,
 		&i.SHA256,
 		&i.Size,
-		&i.Path,
 		&i.SellerID,
 		&i.Currency,
 		&i.TotalRows,
@@ -382,12 +450,14 @@ func (q *Queries) NewestTradeFile(ctx context.Context, arg NewestTradeFileParams
 		&i.Warnings,
 		&i.ReceivedAt,
 		&i.FinishedAt,
+		&i.ContentID,
+		&i.ErrorsID,
 	)
 	return i, err
 }
 
 const pageTradeFiles = `-- name: PageTradeFiles :many
-SELECT id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
 `
 
 type PageTradeFilesParams struct {
@@ -421,7 +491,6 @@ func (q *Queries) PageTradeFiles(ctx context.Context, arg PageTradeFilesParams) 
 			&i.State,
 			&i.SHA256,
 			&i.Size,
-			&i.Path,
 			&i.SellerID,
 			&i.Currency,
 			&i.TotalRows,
@@ -431,6 +500,8 @@ func (q *Queries) PageTradeFiles(ctx context.Context, arg PageTradeFilesParams) 
 			&i.Warnings,
 			&i.ReceivedAt,
 			&i.FinishedAt,
+			&i.ContentID,
+			&i.ErrorsID,
 		); err != nil {
 			return nil, err
 		}
@@ -440,6 +511,29 @@ func (q *Queries) PageTradeFiles(ctx context.Context, arg PageTradeFilesParams) 
 		return nil, err
 	}
 	return items, nil
+}
+
+const putResultFile = `-- name: PutResultFile :exec
+INSERT INTO result_file (app_id, name, content_id, written_at)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (app_id, name) DO UPDATE SET content_id = excluded.content_id, written_at = excluded.written_at
+`
+
+type PutResultFileParams struct {
+	AppID     string `db:"app_id"`
+	Name      string `db:"name"`
+	ContentID int64  `db:"content_id"`
+	WrittenAt int64  `db:"written_at"`
+}
+
+func (q *Queries) PutResultFile(ctx context.Context, arg PutResultFileParams) error {
+	_, err := q.db.Exec(ctx, putResultFile,
+		arg.AppID,
+		arg.Name,
+		arg.ContentID,
+		arg.WrittenAt,
+	)
+	return err
 }
 
 const updateBookedRow = `-- name: UpdateBookedRow :exec
@@ -466,8 +560,8 @@ func (q *Queries) UpdateBookedRow(ctx context.Context, arg UpdateBookedRowParams
 }
 
 const updateTradeFile = `-- name: UpdateTradeFile :exec
-UPDATE trade_file SET state = $1, seller_id = $2, currency = $3, total_rows = $4, accepted_rows = $5, rejected_rows = $6, fail_reason = $7, warnings = $8, finished_at = $9
-WHERE id = $10
+UPDATE trade_file SET state = $1, seller_id = $2, currency = $3, total_rows = $4, accepted_rows = $5, rejected_rows = $6, fail_reason = $7, warnings = $8, finished_at = $9, errors_id = $10
+WHERE id = $11
 `
 
 type UpdateTradeFileParams struct {
@@ -480,6 +574,7 @@ type UpdateTradeFileParams struct {
 	FailReason   string `db:"fail_reason"`
 	Warnings     string `db:"warnings"`
 	FinishedAt   int64  `db:"finished_at"`
+	ErrorsID     int64  `db:"errors_id"`
 	ID           int64  `db:"id"`
 }
 
@@ -494,6 +589,7 @@ func (q *Queries) UpdateTradeFile(ctx context.Context, arg UpdateTradeFileParams
 		arg.FailReason,
 		arg.Warnings,
 		arg.FinishedAt,
+		arg.ErrorsID,
 		arg.ID,
 	)
 	return err

@@ -33,6 +33,15 @@ DELETE FROM trade_part;
 -- name: ResetTradeRows :exec
 DELETE FROM trade_row;
 
+-- name: ResetResultFiles :exec
+DELETE FROM result_file;
+
+-- name: ResetContents :exec
+DELETE FROM content;
+
+-- name: ResetContentChunks :exec
+DELETE FROM content_chunk;
+
 -- name: ResetDeliveries :exec
 DELETE FROM delivery;
 

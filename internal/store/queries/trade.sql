@@ -5,11 +5,11 @@ SELECT * FROM trade_file WHERE id = sqlc.arg(id);
 SELECT * FROM trade_file WHERE app_id = sqlc.arg(app_id) AND request_no = sqlc.arg(request_no) ORDER BY attempt DESC LIMIT 1;
 
 -- name: InsertTradeFile :exec
-INSERT INTO trade_file (id, app_id, request_no, attempt, state, sha256, size, path, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at)
-VALUES (sqlc.arg(id), sqlc.arg(app_id), sqlc.arg(request_no), sqlc.arg(attempt), sqlc.arg(state), sqlc.arg(sha256), sqlc.arg(size), sqlc.arg(path), sqlc.arg(seller_id), sqlc.arg(currency), sqlc.arg(total_rows), sqlc.arg(accepted_rows), sqlc.arg(rejected_rows), sqlc.arg(fail_reason), sqlc.arg(warnings), sqlc.arg(received_at), sqlc.arg(finished_at));
+INSERT INTO trade_file (id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id)
+VALUES (sqlc.arg(id), sqlc.arg(app_id), sqlc.arg(request_no), sqlc.arg(attempt), sqlc.arg(state), sqlc.arg(sha256), sqlc.arg(size), sqlc.arg(seller_id), sqlc.arg(currency), sqlc.arg(total_rows), sqlc.arg(accepted_rows), sqlc.arg(rejected_rows), sqlc.arg(fail_reason), sqlc.arg(warnings), sqlc.arg(received_at), sqlc.arg(finished_at), sqlc.arg(content_id), sqlc.arg(errors_id));
 
 -- name: UpdateTradeFile :exec
-UPDATE trade_file SET state = sqlc.arg(state), seller_id = sqlc.arg(seller_id), currency = sqlc.arg(currency), total_rows = sqlc.arg(total_rows), accepted_rows = sqlc.arg(accepted_rows), rejected_rows = sqlc.arg(rejected_rows), fail_reason = sqlc.arg(fail_reason), warnings = sqlc.arg(warnings), finished_at = sqlc.arg(finished_at)
+UPDATE trade_file SET state = sqlc.arg(state), seller_id = sqlc.arg(seller_id), currency = sqlc.arg(currency), total_rows = sqlc.arg(total_rows), accepted_rows = sqlc.arg(accepted_rows), rejected_rows = sqlc.arg(rejected_rows), fail_reason = sqlc.arg(fail_reason), warnings = sqlc.arg(warnings), finished_at = sqlc.arg(finished_at), errors_id = sqlc.arg(errors_id)
 WHERE id = sqlc.arg(id);
 
 -- name: PageTradeFiles :many
@@ -53,3 +53,18 @@ DELETE FROM trade_row WHERE file_id = sqlc.arg(file_id)
 
 -- name: AppHasRows :one
 SELECT EXISTS (SELECT 1 FROM trade_file f WHERE f.app_id = sqlc.arg(app_id) AND f.state IN ('SUCCESS', 'PARTIAL', 'PROCESSING'));
+
+-- name: PutResultFile :exec
+INSERT INTO result_file (app_id, name, content_id, written_at)
+VALUES (sqlc.arg(app_id), sqlc.arg(name), sqlc.arg(content_id), sqlc.arg(written_at))
+ON CONFLICT (app_id, name) DO UPDATE SET content_id = excluded.content_id, written_at = excluded.written_at;
+
+-- name: DeleteResultFile :exec
+DELETE FROM result_file WHERE app_id = sqlc.arg(app_id) AND name = sqlc.arg(name);
+
+-- name: GetResultFile :one
+SELECT * FROM result_file WHERE app_id = sqlc.arg(app_id) AND name = sqlc.arg(name);
+
+-- name: ListResultFiles :many
+SELECT r.name, r.written_at, c.size FROM result_file r JOIN content c ON c.id = r.content_id
+WHERE r.app_id = sqlc.arg(app_id) ORDER BY r.name;
