@@ -281,6 +281,7 @@ func TestPlans(t *testing.T) {
 		{"trade.sql", "FindBookedRow", "r USING PRIMARY KEY (row_key=? AND app=?)"},
 		{"trade.sql", "ListBookedRowsOfItem", "r USING INDEX trade_row_item (item_key=?)"},
 		{"trade.sql", "DeleteRowsOfFile", "trade_row USING INDEX trade_row_file (file_id=?)"},
+		{"trade.sql", "CountRowsOfFile", "trade_row USING COVERING INDEX trade_row_file (file_id=?)"},
 		{"trade.sql", "ListResultFiles", "r USING PRIMARY KEY (app_id=?)"},
 		{"content.sql", "ContentInUse", "f USING COVERING INDEX trade_file_content (content_id=?)"},
 		{"content.sql", "ContentInUse", "f USING COVERING INDEX trade_file_errors (errors_id=?)"},

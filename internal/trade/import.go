@@ -200,7 +200,10 @@ func (im *Importer) writeRows(ctx context.Context, app pgdb.App, f pgdb.TradeFil
 	rows = slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return r.Update })
 	slices.SortFunc(rows, func(a, b Row) int { return slices.Compare(a.Key[:], b.Key[:]) })
 	for chunk := range slices.Chunk(rows, rowsPerUnit) {
-		if err := im.alone(ctx, "trade rows", f, func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
+		if err := im.alone(ctx, "trade rows", f, func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+			if err := inProcess(v, f.ID); err != nil {
+				return err
+			}
 			for _, r := range chunk {
 				if err := q.InsertTradeRow(ctx, pgdb.InsertTradeRowParams{App: app.ID, RowKey: r.Key[:], FileID: f.ID, ItemKey: r.Item[:],
 					SellerID: r.SellerID, Currency: string(r.Currency), Amount: r.Amount, At: r.At, Shipped: asInt(r.Shipped),
@@ -220,8 +223,18 @@ func (im *Importer) clearRows(ctx context.Context, f pgdb.TradeFile) error {
 	return im.alone(ctx, "clear rows", f, func(ctx context.Context, _ *store.View, q *pgdb.Queries) error { return q.DeleteRowsOfFile(ctx, f.ID) })
 }
 
+// alone runs a piece of a file's import. It names the app, as every unit does that changes what the app has filed: should two
+// nodes work on one file, their pieces follow each other, and the switch finds out.
 func (im *Importer) alone(ctx context.Context, name string, f pgdb.TradeFile, fn func(context.Context, *store.View, *pgdb.Queries) error) error {
-	return im.DB.Do(ctx, store.Unit{Name: name, Alone: fn})
+	return im.DB.Do(ctx, store.Unit{Name: name, Keys: store.Keys{Apps: []string{f.AppID}, Files: []int64{f.ID}}, Alone: fn})
+}
+
+// inProcess says whether the file is still to be booked.
+func inProcess(v *store.View, fileID int64) error {
+	if f, ok := v.Files.Get(fileID); !ok || f.State != fileProcessing {
+		return fmt.Errorf("it is %s already", f.State)
+	}
+	return nil
 }
 
 func asInt(b bool) int64 {
@@ -234,6 +247,12 @@ func asInt(b bool) int64 {
 // finish is the switch: in one unit the file gets its state, its rows begin to count, and the books learn what each seller
 // has filed.
 func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set store.Settings, f pgdb.TradeFile, res *Result, changes map[binding]filed) error {
+	fresh := 0
+	for _, r := range res.Rows {
+		if !r.Update {
+			fresh++
+		}
+	}
 	order := slices.SortedFunc(maps.Keys(changes), compareBindings)
 	keys := store.Keys{Apps: []string{f.AppID}, Files: []int64{f.ID}}
 	for _, b := range order {
@@ -244,9 +263,8 @@ func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set s
 	return im.DB.Do(ctx, store.Unit{
 		Name: "trade file", Keys: keys, IDs: 10 + 5*len(order),
 		Judge: func(v *store.View) error {
-			stored, ok := v.Files.Get(f.ID)
-			if !ok || stored.State != fileProcessing {
-				return fmt.Errorf("it is %s already", stored.State)
+			if err := inProcess(v, f.ID); err != nil {
+				return err
 			}
 			v.DropTask(t.ID)
 			f.FinishedAt = v.Now()
@@ -261,6 +279,14 @@ func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set s
 				Content: map[string]string{"fileRequestNo": f.RequestNo, "status": f.State, "attempt": strconv.FormatInt(f.Attempt, 10)}})
 		},
 		Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+			// What begins to count is what was accepted, or nothing does: another run may have cleared rows or left some.
+			n, err := q.CountRowsOfFile(ctx, f.ID)
+			if err != nil {
+				return err
+			}
+			if n != int64(fresh) {
+				return fmt.Errorf("%d rows are there, %d were accepted: another run is at work on it; it is judged again", n, fresh)
+			}
 			if f.ErrorsID != 0 {
 				if err := content.Refer(ctx, q, f.ErrorsID); err != nil {
 					return err

@@ -20,6 +20,17 @@ func (q *Queries) AppHasRows(ctx context.Context, appID string) (bool, error) {
 	return exists, err
 }
 
+const countRowsOfFile = `-- name: CountRowsOfFile :one
+SELECT COUNT(*) FROM trade_row WHERE file_id = $1
+`
+
+func (q *Queries) CountRowsOfFile(ctx context.Context, fileID int64) (int64, error) {
+	row := q.db.QueryRow(ctx, countRowsOfFile, fileID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const deleteResultFile = `-- name: DeleteResultFile :exec
 DELETE FROM result_file WHERE app_id = $1 AND name = $2
 `

@@ -51,6 +51,9 @@ WHERE app = sqlc.arg(app) AND row_key = sqlc.arg(row_key)
 DELETE FROM trade_row WHERE file_id = sqlc.arg(file_id)
     AND EXISTS (SELECT 1 FROM trade_file f WHERE f.id = trade_row.file_id AND f.state IN ('PROCESSING', 'FAILED'));
 
+-- name: CountRowsOfFile :one
+SELECT COUNT(*) FROM trade_row WHERE file_id = sqlc.arg(file_id);
+
 -- name: AppHasRows :one
 SELECT EXISTS (SELECT 1 FROM trade_file f WHERE f.app_id = sqlc.arg(app_id) AND f.state IN ('SUCCESS', 'PARTIAL', 'PROCESSING'));
 
