@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pressly/goose/v3"
 
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 	"github.com/openinfinia/infinia/internal/storetest"
@@ -371,6 +373,44 @@ func TestMigrationsAgree(t *testing.T) {
 	}
 	if diff := cmp.Diff(shapes[storetest.Postgres], shapes[storetest.SQLite]); diff != "" {
 		t.Errorf("PostgreSQL (-) and SQLite (+):\n%s", diff)
+	}
+}
+
+// TestOlderDatabaseIsMigrated: a file whose upload an earlier version kept in a folder stays, and refers to no content.
+func TestOlderDatabaseIsMigrated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "books.db")
+	old, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, err := fs.Sub(migrations, "migrations/sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, old, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.UpTo(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	_, err = old.ExecContext(t.Context(), "INSERT INTO trade_file VALUES (7, 'demo', 'T-1', 1, 'SUCCESS', 'ab', 5, '/data/kept/ab.csv', 'S1', 'CNH', 1, 1, 0, '', '', 2, 3)")
+	if err := errors.Join(err, old.Close()); err != nil {
+		t.Fatal(err)
+	}
+	db, err := Open(t.Context(), Config{Database: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var is pgdb.TradeFile
+	if err := db.Read(t.Context(), func(q *pgdb.Queries) (err error) { is, err = q.GetTradeFile(t.Context(), 7); return err }); err != nil {
+		t.Fatal(err)
+	}
+	want := pgdb.TradeFile{ID: 7, AppID: "demo", RequestNo: "T-1", Attempt: 1, State: "SUCCESS", SHA256: "ab", Size: 5, SellerID: "S1", Currency: "CNH",
+		TotalRows: 1, AcceptedRows: 1, ReceivedAt: 2, FinishedAt: 3}
+	if diff := cmp.Diff(want, is); diff != "" {
+		t.Error(diff)
 	}
 }
 
