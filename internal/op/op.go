@@ -53,8 +53,9 @@ type Operation struct {
 	Request  reflect.Type
 	Reply    reflect.Type
 
-	run     func(ctx context.Context, e *Engine, appID string, content Content) (any, error)
-	prepare func(e *Engine, appID string, content Content) (prepared, error) // of a changing operation: run without the Do
+	// One of the two does it: answer for a query, prepare for an operation that changes something.
+	answer  func(ctx context.Context, e *Engine, appID string, content Content) (any, error)
+	prepare func(e *Engine, appID string, content Content) (prepared, error)
 }
 
 // prepared is a changing request as a unit, and its outcome once the unit is committed.
@@ -82,12 +83,27 @@ func Known(name string) bool {
 // Run carries the operation out for an authenticated app. A failure that the caller may see is an *infinia.Error; any
 // other is a fault of ours, after which certainly nothing is committed.
 func (o Operation) Run(ctx context.Context, e *Engine, appID string, content Content) (any, error) {
-	if o.Changing {
-		if err := foreignMembers(o, content); err != nil {
-			return nil, err
-		}
+	if !o.Changing {
+		return o.answer(ctx, e, appID, content)
 	}
-	return o.run(ctx, e, appID, content)
+	u, outcome, err := o.Prepare(e, appID, content)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.DB.Do(ctx, u); err != nil {
+		return nil, err
+	}
+	return outcome()
+}
+
+// Prepare is the half of Run in front of the database, of a changing operation: its unit, which may be handed in with
+// others, and the outcome to ask for once that is committed.
+func (o Operation) Prepare(e *Engine, appID string, content Content) (store.Unit, func() (any, error), error) {
+	if err := foreignMembers(o, content); err != nil {
+		return store.Unit{}, nil, err
+	}
+	p, err := o.prepare(e, appID, content)
+	return p.unit, p.outcome, err
 }
 
 // query makes an operation that reads the last committed state.
@@ -95,7 +111,7 @@ func query[Req, Rep any](name infinia.Operation, version, doc string,
 	answer func(ctx context.Context, e *Engine, q *pgdb.Queries, appID string, req Req) (Rep, error)) Operation {
 	return Operation{
 		Name: name, Version: version, Doc: doc, Request: reflect.TypeFor[Req](), Reply: reflect.TypeFor[Rep](),
-		run: func(ctx context.Context, e *Engine, appID string, content Content) (any, error) {
+		answer: func(ctx context.Context, e *Engine, appID string, content Content) (any, error) {
 			req, err := decode[Req](e, content)
 			if err != nil {
 				return nil, err
@@ -138,16 +154,6 @@ func changing[Req, Rep any](name infinia.Operation, version, doc string, c chang
 	return Operation{
 		Name: name, Version: version, Doc: doc, Changing: true, Request: reflect.TypeFor[Req](), Reply: reflect.TypeFor[Rep](),
 		prepare: prepare,
-		run: func(ctx context.Context, e *Engine, appID string, content Content) (any, error) {
-			p, err := prepare(e, appID, content)
-			if err != nil {
-				return nil, err
-			}
-			if err := e.DB.Do(ctx, p.unit); err != nil {
-				return nil, err
-			}
-			return p.outcome()
-		},
 	}
 }
 

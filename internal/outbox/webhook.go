@@ -28,8 +28,9 @@ import (
 type WebhookConfig struct {
 	Log          *slog.Logger // tries that fail; nil: slog.Default()
 	Metrics      prometheus.Registerer
-	AllowPrivate bool           // the sandbox: endpoints may be on private addresses
-	AllowNets    []netip.Prefix // private ranges that production allows nevertheless
+	AllowPrivate bool              // the sandbox: endpoints may be on private addresses
+	AllowNets    []netip.Prefix    // private ranges that production allows nevertheless
+	Transport    http.RoundTripper // how endpoints are reached; nil: over the network, where the two above hold
 	RetryAfter   []time.Duration
 	Timeout      time.Duration
 	MostAtOnce   int
@@ -72,9 +73,12 @@ func NewWebhooks(db *store.DB, cfg WebhookConfig) *Webhooks {
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(w.tries)
 	}
-	dialer := &net.Dialer{Timeout: cfg.Timeout, Control: w.checkAddress}
+	if cfg.Transport == nil {
+		dialer := &net.Dialer{Timeout: cfg.Timeout, Control: w.checkAddress}
+		cfg.Transport = &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true, MaxResponseHeaderBytes: 1 << 16}
+	}
 	w.client = &http.Client{
-		Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true, MaxResponseHeaderBytes: 1 << 16},
+		Transport: cfg.Transport,
 		Timeout:   cfg.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // a redirect is no success, and may lead anywhere
