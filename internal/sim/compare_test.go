@@ -1,0 +1,331 @@
+package sim
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/openinfinia/infinia/internal/ledger"
+	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+)
+
+// read asks a node's database.
+func (s *sim) read(fn func(q *pgdb.Queries) error) {
+	s.t.Helper()
+	s.must("read", s.nodes[s.step%len(s.nodes)].db.Read(s.ctx, fn))
+}
+
+// compareTouched holds what the step has touched against the model.
+func (s *sim) compareTouched() {
+	m := s.m
+	if len(m.touchedShares)+len(m.touchedBindings)+len(m.touchedDeliveries)+len(m.touchedPurses) == 0 {
+		return
+	}
+	s.read(func(q *pgdb.Queries) error {
+		for _, x := range m.touchedShares {
+			s.compareShare(q, x)
+		}
+		for _, b := range m.touchedBindings {
+			s.compareBinding(q, b)
+		}
+		s.nameDeliveries(q)
+		for _, d := range m.touchedDeliveries {
+			row, err := q.GetDelivery(s.ctx, d.id)
+			s.must("delivery", err)
+			s.sameDelivery(d, row)
+		}
+		slices.SortFunc(m.touchedPurses, func(a, b touched) int {
+			return strings.Compare(a.app.name+" "+a.seller+" "+a.currency, b.app.name+" "+b.seller+" "+b.currency)
+		})
+		for _, p := range slices.Compact(m.touchedPurses) {
+			s.comparePurse(q, p.app, "", p.currency)
+			if p.seller != "" {
+				s.comparePurse(q, p.app, p.seller, p.currency)
+			}
+		}
+		return nil
+	})
+	m.touchedShares, m.touchedBindings, m.touchedDeliveries, m.touchedPurses = m.touchedShares[:0], m.touchedBindings[:0], m.touchedDeliveries[:0], m.touchedPurses[:0]
+}
+
+// record is what the engine calls the record that a request made.
+func (s *sim) record(q *pgdb.Queries, a *modelApp, op, number string) int64 {
+	r, err := q.GetRequest(s.ctx, pgdb.GetRequestParams{AppID: a.name, Operation: op, RequestNo: number})
+	s.must("request "+number, err)
+	return r.RecordID
+}
+
+func (s *sim) compareShare(q *pgdb.Queries, x *modelShare) {
+	if x.id == 0 {
+		x.id = s.record(q, x.app, shareOp, x.requestNo)
+		if s.shares[x.id] != nil {
+			s.fail("share %s is share %d, which is that of %s", x.requestNo, x.id, s.shares[x.id].requestNo)
+		}
+		s.shares[x.id] = x
+	}
+	row, err := q.GetShare(s.ctx, x.id)
+	s.must("share "+x.requestNo, err)
+	s.sameShare(x, row)
+}
+
+func (s *sim) sameShare(x *modelShare, row pgdb.Share) {
+	is := fmt.Sprint(row.AppID, row.RequestNo, row.SellerID, row.Currency, row.Amount, row.State, row.FailCode, row.BindingID, row.FinishedAt)
+	want := fmt.Sprint(x.app.name, x.requestNo, x.seller, x.currency, x.amount, x.state, x.failCode, x.binding.id, x.finished)
+	s.same("share "+x.requestNo, is, want)
+}
+
+func (s *sim) compareBinding(q *pgdb.Queries, b *modelBinding) {
+	if b.id == 0 {
+		b.id = s.record(q, b.app, bindingOp, b.requestNo)
+	}
+	row, err := q.GetBinding(s.ctx, b.id)
+	s.must("binding "+b.requestNo, err)
+	s.sameBinding(b, row)
+	seller, err := q.GetSeller(s.ctx, pgdb.GetSellerParams{AppID: b.app.name, SellerID: b.seller})
+	s.must("seller "+b.seller, err)
+	s.same("status of "+b.seller, seller.Status, b.app.seller(b.seller).status)
+}
+
+func (s *sim) sameBinding(b *modelBinding, row pgdb.Binding) {
+	is := fmt.Sprint(row.AppID, row.RequestNo, row.SellerID, row.Currency, row.SellerCertNo, row.State, row.BoundAt > 0, row.LinkExpiresAt == 0, row.ConfirmBy)
+	want := fmt.Sprint(b.app.name, b.requestNo, b.seller, b.currency, b.cert, b.state, b.once, b.linkDead, b.confirmBy)
+	s.same("binding "+b.requestNo, is, want)
+	if b.state == "AWAITING_SELLER" {
+		s.same("link of "+b.requestNo, row.LinkExpiresAt, b.linkUntil)
+	}
+}
+
+// nameDeliveries finds the ids of new webhooks: the newest that have none, oldest first.
+func (s *sim) nameDeliveries(q *pgdb.Queries) {
+	for _, a := range s.m.apps {
+		var fresh []*modelDelivery
+		for _, d := range s.m.touchedDeliveries {
+			if d.app == a && d.id == 0 && !slices.Contains(fresh, d) {
+				fresh = append(fresh, d)
+			}
+		}
+		if len(fresh) == 0 {
+			continue
+		}
+		slices.SortFunc(fresh, func(x, y *modelDelivery) int { return x.number - y.number })
+		rows, err := q.PageDeliveries(s.ctx, pgdb.PageDeliveriesParams{AppID: a.name, Before: math.MaxInt64, Most: int32(len(fresh) + 50)})
+		s.must("deliveries", err)
+		slices.Reverse(rows)
+		for _, d := range fresh {
+			i := slices.IndexFunc(rows, func(r pgdb.Delivery) bool {
+				return s.deliveries[r.ID] == nil && r.Event == d.event && r.SellerID == d.seller
+			})
+			if i < 0 {
+				s.fail("%s of %s: no webhook was left", d.event, d.seller)
+			}
+			d.id = rows[i].ID
+			s.deliveries[d.id] = d
+		}
+	}
+}
+
+func (s *sim) sameDelivery(d *modelDelivery, row pgdb.Delivery) {
+	is := fmt.Sprint(row.AppID, row.SellerID, row.Event, row.State, row.Attempts, row.DueAt)
+	want := fmt.Sprint(d.app.name, d.seller, d.event, d.state, d.attempts, d.dueAt)
+	s.same(fmt.Sprintf("webhook %d", d.id), is, want)
+	if d.status != "" && !strings.Contains(row.Content, `"`+d.status+`"`) {
+		s.fail("webhook %d says %s, the model says %s", d.id, row.Content, d.status)
+	}
+}
+
+// accounts are what the model's purses are in the books, by kind.
+func (a *modelApp) accounts(seller, currency string) map[string][2]int64 {
+	p := a.purse(seller, currency)
+	if seller == "" {
+		return map[string][2]int64{"platform": {p.balance, p.held}, "external": {-a.paidIn[currency], 0}}
+	}
+	return map[string][2]int64{"seller": {p.received, 0}, "used": {p.used, p.held}, "filed-shipped": {p.shipped, 0},
+		"filed-unshipped": {p.unshipped, 0}, "evidence": {-p.shipped - p.unshipped - p.used, 0}}
+}
+
+func (s *sim) comparePurse(q *pgdb.Queries, a *modelApp, seller, currency string) {
+	rows, err := q.ListAccountsOf(s.ctx, pgdb.ListAccountsOfParams{AppID: a.name, SellerID: seller, Currency: currency})
+	s.must("accounts", err)
+	want := a.accounts(seller, currency)
+	for _, r := range rows {
+		w, ok := want[r.Kind]
+		if !ok || w != [2]int64{r.Balance, r.Held} {
+			s.fail("account %s %s %s %s: %d with %d held, the model says %v", a.name, r.Kind, seller, currency, r.Balance, r.Held, w)
+		}
+		delete(want, r.Kind)
+	}
+	for kind, w := range want {
+		if w != [2]int64{} {
+			s.fail("account %s %s %s %s does not exist, the model says %v", a.name, kind, seller, currency, w)
+		}
+	}
+}
+
+func (s *sim) compareFile(f *modelFile) {
+	s.read(func(q *pgdb.Queries) error {
+		row, err := q.NewestTradeFile(s.ctx, pgdb.NewestTradeFileParams{AppID: f.app.name, RequestNo: f.requestNo})
+		s.must("file "+f.requestNo, err)
+		if f.id == 0 {
+			f.id = row.ID
+		}
+		is := fmt.Sprint(row.ID, row.State, row.Attempt, row.SHA256, row.TotalRows, row.AcceptedRows, row.RejectedRows)
+		want := fmt.Sprint(f.id, f.state, f.attempt, f.digest, f.total, f.accepted, f.rejected)
+		if is != want {
+			text, _ := os.ReadFile(f.path)
+			s.fail("file %s is %s, the model says %s:\n%s", f.requestNo, is, want, text)
+		}
+		return nil
+	})
+}
+
+// compareAll holds the whole database against the model, and against itself.
+func (s *sim) compareAll() {
+	s.t.Helper()
+	s.read(func(q *pgdb.Queries) error {
+		report, err := ledger.Verify(s.ctx, q)
+		s.must("verify", err)
+		if len(report.Faults) > 0 {
+			s.fail("the books are wrong: %s", strings.Join(report.Faults, "\n"))
+		}
+		rows, requests, shares := 0, 0, 0
+		for _, a := range s.m.apps {
+			rows, requests, shares = rows+len(a.rows), requests+len(a.requests), shares+len(a.shares)
+		}
+		s.same("rows filed", report.Rows, int64(rows))
+		s.same("requests", report.Requests, int64(requests))
+		s.same("shares", report.Shares, int64(shares))
+		s.same("postings", report.Postings, s.m.postings)
+
+		byID := map[int64]*modelBinding{}
+		for _, a := range s.m.apps {
+			for _, b := range a.bindings {
+				byID[b.id] = b
+			}
+			for _, id := range sortedKeys(a.sellers) {
+				row, err := q.GetSeller(s.ctx, pgdb.GetSellerParams{AppID: a.name, SellerID: id})
+				if !store.NotFound(err) {
+					s.must("seller", err)
+				}
+				s.same("status of "+id, row.Status, a.sellers[id].status)
+				for currency := range digits {
+					s.comparePurse(q, a, id, currency)
+				}
+			}
+			for currency := range digits {
+				s.comparePurse(q, a, "", currency)
+			}
+		}
+		pages(s, func(before int64, most int32) ([]pgdb.Share, error) {
+			return q.PageShares(s.ctx, pgdb.PageSharesParams{Before: before, Most: most})
+		}, func(r pgdb.Share) int64 { s.sameShare(s.shares[r.ID], r); return r.ID }, shares)
+		pages(s, func(before int64, most int32) ([]pgdb.Binding, error) {
+			return q.PageBindings(s.ctx, pgdb.PageBindingsParams{Before: before, Most: most})
+		}, func(r pgdb.Binding) int64 { s.sameBinding(byID[r.ID], r); return r.ID }, len(byID))
+		pages(s, func(before int64, most int32) ([]pgdb.Delivery, error) {
+			return q.PageDeliveries(s.ctx, pgdb.PageDeliveriesParams{Before: before, Most: most})
+		}, func(r pgdb.Delivery) int64 { s.sameDelivery(s.deliveries[r.ID], r); return r.ID }, len(s.deliveries))
+		pages(s, func(before int64, most int32) ([]pgdb.Deposit, error) {
+			return q.PageDeposits(s.ctx, pgdb.PageDepositsParams{Before: before, Most: most})
+		}, func(r pgdb.Deposit) int64 { return r.ID }, len(s.m.deposits))
+		s.compareTasks(q)
+		return nil
+	})
+}
+
+// pages reads a whole table and counts it.
+func pages[R any](s *sim, page func(before int64, most int32) ([]R, error), same func(R) int64, want int) {
+	s.t.Helper()
+	const most = 5000
+	many, before := 0, int64(math.MaxInt64)
+	for {
+		rows, err := page(before, most)
+		s.must("page", err)
+		for _, r := range rows {
+			before = same(r)
+		}
+		if many += len(rows); len(rows) < most {
+			s.same(fmt.Sprintf("rows of %T", *new(R)), many, want)
+			return
+		}
+	}
+}
+
+// compareTasks holds what waits in every queue against the model.
+func (s *sim) compareTasks(q *pgdb.Queries) {
+	queues, err := q.ListDueQueues(s.ctx, math.MaxInt64)
+	s.must("queues", err)
+	for _, queue := range append(queues, sortedKeys(s.m.tasks)...) {
+		tasks, err := q.ListDueTasks(s.ctx, pgdb.ListDueTasksParams{Queue: queue, Now: math.MaxInt64, Most: math.MaxInt32})
+		s.must("tasks", err)
+		want := map[[2]int64]int{}
+		for _, t := range s.m.tasks[queue] {
+			want[[2]int64{t.record(), t.due}]++
+		}
+		s.same("tasks of "+queue, len(tasks), len(s.m.tasks[queue]))
+		for _, t := range tasks {
+			if want[[2]int64{t.RecordID, t.DueAt}]--; want[[2]int64{t.RecordID, t.DueAt}] < 0 {
+				s.fail("task %d of %s for record %d is not in the model", t.ID, queue, t.RecordID)
+			}
+		}
+	}
+}
+
+func sortedKeys[V any](from map[string]V) []string {
+	keys := make([]string, 0, len(from))
+	for k := range from {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// dump is a hash of every row. How long a webhook took is the machine's, and so is when a migration ran.
+func dump(t *testing.T, path string) string {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	sum := sha256.New()
+	for _, table := range []string{"id_block", "secret", "app", "app_key", "request", "seller", "binding", "account", "posting", "share", "deposit",
+		"trade_file", "trade_refused", "trade_part", "trade_row", "delivery", "delivery_attempt", "task", "audit", "call"} {
+		order := "1, 2, 3"
+		if table == "id_block" || table == "secret" {
+			order = "1"
+		}
+		rows, err := db.Query("SELECT * FROM " + table + " ORDER BY " + order)
+		if err != nil {
+			t.Fatal(err)
+		}
+		columns, err := rows.Columns()
+		if err != nil {
+			t.Fatal(err)
+		}
+		values, into := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		for rows.Next() {
+			if err := rows.Scan(into...); err != nil {
+				t.Fatal(err)
+			}
+			if i := slices.Index(columns, "took_ms"); i >= 0 {
+				values[i] = nil
+			}
+			fmt.Fprintln(sum, table, values)
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+		rows.Close()
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:16]
+}

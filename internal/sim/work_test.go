@@ -1,0 +1,358 @@
+package sim
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+)
+
+// dueTasks reads a queue's due tasks and holds them against the model: all that are due, and none else.
+func (s *sim) dueTasks(n *node, queue string, most int) []pgdb.Task {
+	tasks, err := n.due(s.ctx, queue, int32(most))
+	s.must("read "+queue, err)
+	s.same("due tasks of "+queue, len(tasks), min(most, s.m.due(queue)))
+	for _, t := range tasks {
+		if s.m.find(queue, t.RecordID, t.DueAt) == nil {
+			s.fail("task %d of %s for record %d, due at %d, is not in the model", t.ID, queue, t.RecordID, t.DueAt)
+		}
+	}
+	return tasks
+}
+
+// readSettlements has a node read what is due and not do it yet; another may do the same, or have done it meanwhile.
+func (s *sim) readSettlements() {
+	n := s.node()
+	n.hand["settle"] = append(n.hand["settle"], s.dueTasks(n, "settle", 1+s.rng.IntN(60))...)
+	s.say("%d in hand", len(n.hand["settle"]))
+}
+
+// settleShares has a node do some of what it has read, in any order, at once.
+func (s *sim) settleShares() {
+	n := s.node()
+	if len(n.hand["settle"]) == 0 {
+		n.hand["settle"] = s.dueTasks(n, "settle", 1+s.rng.IntN(60))
+	}
+	hand := n.hand["settle"]
+	s.rng.Shuffle(len(hand), func(i, j int) { hand[i], hand[j] = hand[j], hand[i] })
+	many := len(hand)
+	if many > 0 && !s.calm {
+		many = 1 + s.rng.IntN(many)
+	}
+	tasks := slices.Clone(hand[:many])
+	n.hand["settle"] = hand[many:]
+	errs := n.engine.Settle(s.ctx, tasks)
+	failed := s.fired()
+	for i, t := range tasks {
+		share := s.shares[t.RecordID]
+		if failed && errs[i] != nil {
+			s.say("%s lost;", share.requestNo)
+			continue
+		}
+		s.must("settle "+share.requestNo, errs[i])
+		if mine := s.m.find("settle", t.RecordID, t.DueAt); mine != nil {
+			s.m.drop("settle", mine)
+		} else {
+			s.counts["  settlements that another node did"]++
+		}
+		s.m.settle(share)
+		s.say("%s %s %s;", share.requestNo, share.state, share.failCode)
+		s.counts["  settle "+share.state+" "+share.failCode]++
+	}
+}
+
+// expire has a node end bindings that no seller confirmed, now and then one that another node has ended.
+func (s *sim) expire() {
+	n := s.node()
+	for _, t := range s.dueTasks(n, "binding-expiry", 5) {
+		mine := s.m.find("binding-expiry", t.RecordID, t.DueAt)
+		for range 1 + s.rng.IntN(5)/4 {
+			err := n.engine.ExpireBinding(s.ctx, t)
+			if s.fired() && err != nil {
+				continue
+			}
+			s.must("expire", err)
+			s.m.drop("binding-expiry", mine)
+			s.m.expire(mine.binding)
+			s.say("%s %s;", mine.binding.requestNo, mine.binding.state)
+		}
+	}
+}
+
+// upload is a trade file as an app sent it.
+type upload struct {
+	app       *modelApp
+	requestNo string
+	path      string
+	text      []byte
+	lines     []line
+	broken    bool
+}
+
+// sendFile uploads a trade file: a new one, the same again, or another under a number that was used.
+func (s *sim) sendFile() {
+	a := s.app()
+	rows := 1 + s.rng.IntN(7)
+	if s.chance(60) {
+		rows = 180 + s.rng.IntN(90) // more than go into one unit
+	}
+	u := upload{app: a, requestNo: s.number("F")}
+	if len(s.uploads) > 0 && s.chance(6) {
+		was := recent(s, s.uploads)
+		u.app, u.requestNo = was.app, was.requestNo
+		if s.chance(2) {
+			u = was
+		}
+	}
+	if u.text == nil {
+		sellers := []string{s.seller(u.app), s.seller(u.app)}
+		for i, seller := range sellers {
+			if len(u.app.seller(seller).bindings) == 0 {
+				sellers[i] = s.seller(u.app)
+			}
+		}
+		u.text, u.lines, u.broken = s.clerk.file(u.app, sellers, rows, s.chance(3))
+		u.path = filepath.Join("uploads", s.number("U"))
+		s.must("upload", os.WriteFile(u.path, u.text, 0o600))
+	}
+	sum := sha256.Sum256(u.text)
+	digest := hex.EncodeToString(sum[:])
+	err := s.node().importer.Receive(s.ctx, u.app.name, u.requestNo, u.path, int64(len(u.text)), digest)
+	if s.fired() && err != nil {
+		s.say("%s lost", u.requestNo)
+		return
+	}
+	s.must("upload", err)
+	s.m.receive(u.app, u.requestNo, digest, u.path, u.lines, u.broken)
+	s.uploads = append(s.uploads, u)
+	s.say("%s %s %d rows, %s", u.app.name, u.requestNo, len(u.lines), digest[:8])
+	s.compareFile(u.app.files[u.requestNo])
+}
+
+// importFile judges the next file of an app; now and then another node has read the same task.
+func (s *sim) importFile() {
+	n, a := s.node(), s.app()
+	queue := "file/" + a.name
+	for _, t := range s.dueTasks(n, queue, 1) {
+		mine := s.m.find(queue, t.RecordID, t.DueAt)
+		f := mine.file
+		err := n.importer.Import(s.ctx, t)
+		if s.fired() && err != nil {
+			s.say("%s lost", f.requestNo)
+			return
+		}
+		s.must("import", err)
+		s.m.drop(queue, mine)
+		s.m.judge(f)
+		s.say("%s %s %s of %d rows %d wrong", a.name, f.requestNo, f.state, f.total, f.rejected)
+		s.counts["  files "+f.state]++
+		s.compareFile(f)
+		if s.chance(10) {
+			if err := s.node().importer.Import(s.ctx, t); !s.fired() {
+				s.must("import again", err)
+			}
+			s.compareFile(f)
+		}
+	}
+}
+
+// writeResults has a node write what an app finds of its file.
+func (s *sim) writeResults() {
+	n, a := s.node(), s.app()
+	queue := "file-result/" + a.name
+	for _, t := range s.dueTasks(n, queue, 3) {
+		mine := s.m.find(queue, t.RecordID, t.DueAt)
+		err := n.importer.WriteResults(s.ctx, t)
+		if s.fired() && err != nil {
+			continue
+		}
+		s.must("results", err)
+		s.m.drop(queue, mine)
+		f := mine.file
+		if f.state == "PROCESSING" || a.files[f.requestNo] != f {
+			continue
+		}
+		var summary struct {
+			Status   string
+			Attempt  int64
+			Accepted int64 `json:"acceptedRows"`
+		}
+		s.must("summary", json.Unmarshal([]byte(s.results[a.name+" "+f.requestNo]), &summary))
+		s.same("summary of "+f.requestNo, fmt.Sprint(summary), fmt.Sprint(struct {
+			Status            string
+			Attempt, Accepted int64
+		}{f.state, f.attempt, f.accepted}))
+		s.say("%s %s;", f.requestNo, f.state)
+	}
+}
+
+// deliver has a node try the due webhooks of an app; what becomes of each is drawn.
+func (s *sim) deliver() {
+	n, a := s.node(), pick(s, s.m.apps)
+	queue := "webhook/" + a.name
+	for _, t := range s.dueTasks(n, queue, 4) {
+		mine := s.m.find(queue, t.RecordID, t.DueAt)
+		d := mine.delivery
+		pending, called, taken := d.state == "PENDING", false, false
+		ctx, crash := context.WithCancel(s.ctx)
+		fate := "taken"
+		if !s.calm {
+			fate = pick(s, []string{"taken", "taken", "taken", "taken", "taken", "status", "body", "refused", "hangs", "heard, no answer",
+				"changes meanwhile, taken", "changes meanwhile, refused", "crash", "heard, crash"})
+		}
+		s.inFlight = d
+		s.fate = func(hear func() *http.Response) (*http.Response, error) {
+			called = true
+			heardIt := func() *http.Response { taken = true; return hear() }
+			if strings.HasPrefix(fate, "changes meanwhile") && d.event == "seller-status" {
+				s.flip(a, d.seller)
+			}
+			switch fate {
+			case "taken", "changes meanwhile, taken":
+				return heardIt(), nil
+			case "status":
+				return &http.Response{StatusCode: http.StatusBadGateway, Body: io.NopCloser(strings.NewReader("SUCCESS"))}, nil
+			case "body":
+				return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("success\n"))}, nil
+			case "hangs":
+				return nil, os.ErrDeadlineExceeded
+			case "heard, no answer":
+				hear()
+			case "crash":
+				crash()
+			case "heard, crash":
+				hear()
+				crash()
+			}
+			return nil, errors.New("connection reset")
+		}
+		err := n.webhooks.Deliver(ctx, t)
+		crashed := ctx.Err() != nil
+		crash()
+		s.same("a webhook is sent", called, pending)
+		if crashed || s.fired() && err != nil {
+			s.say("%s %s lost;", d.event, fate)
+			s.counts["  webhooks lost on the way"]++
+			continue
+		}
+		s.must("deliver", err)
+		s.m.drop(queue, mine)
+		if pending {
+			s.m.tried(d, taken)
+			s.counts["  webhook "+fate]++
+		}
+		s.say("%s %s %s %s;", d.event, d.seller, fate, d.state)
+		s.counts["  webhook is "+d.state]++
+	}
+}
+
+// flip changes a seller's status while a webhook of it is under way.
+func (s *sim) flip(a *modelApp, seller string) {
+	verb, status := "freeze", "FROZEN"
+	if a.seller(seller).status == "FROZEN" {
+		verb, status = "resume", "ACTIVE"
+	}
+	s.operate(s.newAct(http.MethodPost, "/apps/"+a.name+"/sellers/"+verb, map[string]any{"sellerId": seller}),
+		func() int { return s.m.setStatus(a, seller, status) }, nil)
+}
+
+// hear is an app's handling of a notification, once for each number. The last word about a seller has to be the newest.
+func (s *sim) hear(a *modelApp, n infinia.Notification) {
+	d := s.inFlight
+	if n.Event != "" {
+		s.same("event", n.Event, d.event)
+		return
+	}
+	s.same("notification", n.SellerID+" "+string(n.Status), d.seller+" "+d.status)
+	if last := s.heard[a.name+" "+n.SellerID]; last != nil && last.number >= d.number {
+		s.fail("%s hears an old event of %s after a newer one", a.name, n.SellerID)
+	}
+	s.heard[a.name+" "+n.SellerID] = d
+}
+
+// replay has an operator send a webhook again.
+func (s *sim) replay() {
+	a := pick(s, s.m.apps)
+	if len(a.deliveries) == 0 {
+		return
+	}
+	d := recent(s, a.deliveries)
+	s.operate(s.newAct(http.MethodPost, fmt.Sprintf("/deliveries/%d/replay", d.id), nil), func() int { return okOr409(s.m.replay(d)) }, nil)
+}
+
+// jump lets time pass: minutes, hours, days.
+func (s *sim) jump() {
+	d := time.Duration(1+s.rng.IntN(60)) * time.Minute
+	switch s.rng.IntN(6) {
+	case 0:
+		d = time.Duration(1+s.rng.IntN(20)) * time.Hour
+	case 1:
+		d = time.Duration(1+s.rng.IntN(3)) * 24 * time.Hour
+	}
+	s.advance(d)
+	s.say("%s", d)
+}
+
+// settleDown ends all faults and lets everything that waits be done; then every app must know how its sellers stand.
+func (s *sim) settleDown() {
+	s.calm, s.armed = true, false
+	failCommit.Store(0)
+	for round := 0; ; round++ {
+		left := 0
+		for _, tasks := range s.m.tasks {
+			left += len(tasks)
+		}
+		dead := s.deadNewest()
+		if left == 0 && len(dead) == 0 {
+			break
+		}
+		if round > 100_000 {
+			s.fail("%d tasks are never done", left)
+		}
+		for _, d := range dead {
+			s.do("send again", func(s *sim) {
+				s.operate(s.newAct(http.MethodPost, fmt.Sprintf("/deliveries/%d/replay", d.id), nil), func() int { return okOr409(s.m.replay(d)) }, nil)
+			})
+		}
+		for _, work := range []func(*sim){(*sim).settleShares, (*sim).expire, (*sim).importFile, (*sim).writeResults, (*sim).deliver} {
+			s.do("settle down", work)
+		}
+		if round%10 == 0 {
+			s.advance(12 * time.Hour)
+		}
+	}
+	for _, a := range s.m.apps {
+		for id, seller := range a.sellers {
+			if len(seller.events) == 0 {
+				continue
+			}
+			if last := s.heard[a.name+" "+id]; last == nil || last.status != seller.status {
+				s.fail("%s has not heard that %s is %s", a.name, id, seller.status)
+			}
+		}
+	}
+}
+
+// deadNewest are the last words about sellers that no retry will bring any more.
+func (s *sim) deadNewest() (dead []*modelDelivery) {
+	for _, a := range s.m.apps {
+		for _, d := range a.deliveries {
+			if d.state == "DEAD" && d.event == "seller-status" {
+				dead = append(dead, d)
+			}
+		}
+	}
+	return dead
+}
