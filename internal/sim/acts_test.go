@@ -133,11 +133,16 @@ func (s *sim) freeze() {
 }
 
 func (s *sim) toFreeze(a *modelApp) (seller, verb, status string) {
-	seller, verb, status = s.seller(a), "freeze", "FROZEN"
-	if (a.seller(seller).status == "FROZEN") != s.chance(10) {
-		verb, status = "resume", "ACTIVE"
+	seller = s.seller(a)
+	for range 5 { // mostly there is one to resume, so that few are frozen at a time
+		if a.seller(seller).status != "FROZEN" {
+			seller = s.seller(a)
+		}
 	}
-	return seller, verb, status
+	if (a.seller(seller).status == "FROZEN") != s.chance(10) {
+		return seller, "resume", "ACTIVE"
+	}
+	return seller, "freeze", "FROZEN"
 }
 
 // freezeUnit is the same act as a unit, to be in a group with calls.
@@ -223,9 +228,9 @@ func (s *sim) addApps() {
 		{"ape", modelSettings{zone: "", cap: 10000, linkMinutes: 30, confirmDays: 7, callback: "http://ape.example.com/hook"}},
 		{"bee", modelSettings{zone: "America/New_York", cap: 8000, linkMinutes: 30, confirmDays: 2, delay: 2000, autoApprove: true, partial: true,
 			ignoreUnshipped: true, limitShare: map[string]int64{"CNH": 50_000}, limitSellerDay: map[string]int64{"CNH": 60_000, "JPY": 20_000},
-			limitAppDay: map[string]int64{"USD": 200_000, "CNH": 900_000}, callback: "http://bee.example.com/hook?token=1", events: []string{"binding", "file"}}},
+			limitAppDay: map[string]int64{"USD": 200_000, "CNH": 900_000}, callback: "http://bee.example.com/hook?token=1", events: []string{"file"}}},
 		{"cat", modelSettings{zone: "-03:30", cap: 9999, linkMinutes: 5, confirmDays: 1, delay: 60_000, currencies: []string{"CNH"},
-			limitSellerDay: map[string]int64{"CNH": 80_000}, callback: "http://cat.example.com/hook", events: []string{"share"}}},
+			limitSellerDay: map[string]int64{"CNH": 80_000}, callback: "http://cat.example.com/hook", events: []string{"binding", "share"}}},
 	} {
 		a := newModelApp(app.name, app.set)
 		s.m.apps = append(s.m.apps, a)
@@ -242,6 +247,7 @@ func (s *sim) newSeller() {
 	a := s.app()
 	i := s.rng.IntN(len(s.sellers[a]))
 	old := s.sellers[a][i]
+	s.past[a] = append(s.past[a], old)
 	s.sellers[a][i] = s.number("S")
 	s.say("%s %s for %s", a.name, s.sellers[a][i], old)
 }

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -54,7 +53,9 @@ func (s *sim) node() *node { return pick(s, s.nodes) }
 func (s *sim) seller(a *modelApp) string {
 	switch s.rng.IntN(40) {
 	case 0:
-		return fmt.Sprintf("S-%d", 1+s.rng.IntN(s.numbers+1))
+		if len(s.past[a]) > 0 {
+			return pick(s, s.past[a])
+		}
 	case 1:
 		return "nobody"
 	}

@@ -64,7 +64,8 @@ type sim struct {
 	rows   string // hash of the final rows
 	counts map[string]int
 
-	sellers    map[*modelApp][]string // who is active; the others are history
+	sellers    map[*modelApp][]string // who is active
+	past       map[*modelApp][]string // who was
 	numbers    int                    // requestNos, references and sellers made so far
 	calls      []call                 // every changing call that was made
 	links      []link                 // to the hosted page
@@ -94,7 +95,7 @@ func run(t *testing.T, seed uint64, steps, every int) *sim {
 	s := &sim{world: w, rng: rng, seed: seed, steps: steps, trace: sha256.New(), counts: map[string]int{},
 		m:       &model{acts: map[string]*modelAct{}, paid: map[string]bool{}, tasks: map[string][]*modelTask{}},
 		clerk:   &clerk{rng: rng, recent: map[*modelApp][]modelRow{}},
-		sellers: map[*modelApp][]string{}, shares: map[int64]*modelShare{}, deliveries: map[int64]*modelDelivery{}, heard: map[string]*modelDelivery{}}
+		sellers: map[*modelApp][]string{}, past: map[*modelApp][]string{}, shares: map[int64]*modelShare{}, deliveries: map[int64]*modelDelivery{}, heard: map[string]*modelDelivery{}}
 	s.advance(0)
 	s.must("start", s.startAll())
 	s.addApps()

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ type node struct {
 	engine   *op.Engine
 	importer *trade.Importer
 	webhooks *outbox.Webhooks
-	admin    http.Handler
+	admin    func() http.Handler    // made when it is first called: that takes longer than all the rest
 	hand     map[string][]pgdb.Task // due tasks that it has read, by queue
 }
 
@@ -89,7 +90,9 @@ func (w *world) start(i int) error {
 	n.importer = &trade.Importer{DB: db, ErrorsDir: "errors", Result: w.result, RemoveResult: func(string, string) error { return nil }}
 	quiet := slog.New(slog.DiscardHandler)
 	n.webhooks = outbox.NewWebhooks(db, outbox.WebhookConfig{Log: quiet, Transport: w})
-	n.admin = admin.New(admin.Config{Engine: n.engine, Importer: n.importer, Log: quiet, Tokens: map[string]string{"sim": operator}})
+	n.admin = sync.OnceValue(func() http.Handler {
+		return admin.New(admin.Config{Engine: n.engine, Importer: n.importer, Log: quiet, Tokens: map[string]string{"sim": operator}})
+	})
 	return nil
 }
 
@@ -244,7 +247,7 @@ func (n *node) act(ctx context.Context, method, path string, body any) (int, []b
 	r.Header.Set("Authorization", "Bearer "+operator)
 	r.Header.Set("Content-Type", "application/json")
 	heard := httptest.NewRecorder()
-	n.admin.ServeHTTP(heard, r)
+	n.admin().ServeHTTP(heard, r)
 	return heard.Code, heard.Body.Bytes()
 }
 
