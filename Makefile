@@ -52,6 +52,10 @@ fuzz: ## every fuzz target for FUZZTIME (default 20s)
 	@for f in envelope:FuzzParseRequest envelope:FuzzOpen envelope:FuzzParseKey money:FuzzAmount internal/trade:FuzzCheck; do \
 		$(GO) test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $${FUZZTIME:-20s} -fuzzminimizetime 1x || exit 1; done
 
+.PHONY: sim
+sim: ## simulate the books: SEED (default 1), STEPS (default 100000); TMPDIR=/dev/shm is faster
+	$(GO) test ./internal/sim -run 'TestSim$$' -v -count 1 -timeout 0 -seed=$${SEED:-1} -steps=$${STEPS:-100000}
+
 .PHONY: bench
 bench: ## the figures, each with what it was measured by
 	$(GO) test ./envelope -run '^$$' -bench . -benchtime 1s

@@ -31,6 +31,7 @@ var layers = []struct {
 	{[]string{"internal/op"}, "an operation never sees ciphertext, HTTP or a key"},
 	{[]string{"internal/gate", "internal/intake"}, "the two entrances do not know each other"},
 	{[]string{"internal/admin"}, "operators act beside the entrances, not through them"},
+	{[]string{"internal/sim"}, "only tests: it judges everything below from outside, and nothing imports it"},
 	{[]string{"internal/console"}, "a page does nothing that a script cannot do"},
 	{[]string{"internal/server"}, "the only place where everything is wired"},
 	{[]string{"infiniatest"}, "a whole system for users' tests"},

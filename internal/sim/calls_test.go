@@ -45,7 +45,13 @@ func operation(name string) op.Operation {
 	return op.All[i]
 }
 
-func (s *sim) app() *modelApp { return s.m.apps[[]int{0, 0, 0, 0, 0, 0, 1, 1, 1, 2}[s.rng.IntN(10)]] }
+// app is one that is busy more often than not; at the end, each in turn.
+func (s *sim) app() *modelApp {
+	if s.calm {
+		return s.m.apps[s.round%len(s.m.apps)]
+	}
+	return s.m.apps[[]int{0, 0, 0, 0, 0, 0, 1, 1, 1, 2}[s.rng.IntN(10)]]
+}
 
 func (s *sim) node() *node { return pick(s, s.nodes) }
 

@@ -198,7 +198,9 @@ func (s *sim) compareAll() {
 		for _, a := range s.m.apps {
 			rows, requests, shares = rows+len(a.rows), requests+len(a.requests), shares+len(a.shares)
 		}
-		s.same("rows filed", report.Rows, int64(rows))
+		if s.calm || report.Rows < int64(rows) { // before, a file whose switch failed has rows that do not count
+			s.same("rows filed", report.Rows, int64(rows))
+		}
 		s.same("requests", report.Requests, int64(requests))
 		s.same("shares", report.Shares, int64(shares))
 		s.same("postings", report.Postings, s.m.postings)

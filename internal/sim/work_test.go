@@ -32,6 +32,14 @@ func (s *sim) dueTasks(n *node, queue string, most int) []pgdb.Task {
 	return tasks
 }
 
+// many is how many tasks a node reads at once.
+func (s *sim) many(usually int) int {
+	if s.calm {
+		return 200
+	}
+	return usually
+}
+
 // readSettlements has a node read what is due and not do it yet; another may do the same, or have done it meanwhile.
 func (s *sim) readSettlements() {
 	n := s.node()
@@ -43,7 +51,7 @@ func (s *sim) readSettlements() {
 func (s *sim) settleShares() {
 	n := s.node()
 	if len(n.hand["settle"]) == 0 {
-		n.hand["settle"] = s.dueTasks(n, "settle", 1+s.rng.IntN(60))
+		n.hand["settle"] = s.dueTasks(n, "settle", s.many(1+s.rng.IntN(60)))
 	}
 	hand := n.hand["settle"]
 	s.rng.Shuffle(len(hand), func(i, j int) { hand[i], hand[j] = hand[j], hand[i] })
@@ -76,7 +84,7 @@ func (s *sim) settleShares() {
 // expire has a node end bindings that no seller confirmed, now and then one that another node has ended.
 func (s *sim) expire() {
 	n := s.node()
-	for _, t := range s.dueTasks(n, "binding-expiry", 5) {
+	for _, t := range s.dueTasks(n, "binding-expiry", s.many(5)) {
 		mine := s.m.find("binding-expiry", t.RecordID, t.DueAt)
 		for range 1 + s.rng.IntN(5)/4 {
 			err := n.engine.ExpireBinding(s.ctx, t)
@@ -172,7 +180,7 @@ func (s *sim) importFile() {
 func (s *sim) writeResults() {
 	n, a := s.node(), s.app()
 	queue := "file-result/" + a.name
-	for _, t := range s.dueTasks(n, queue, 3) {
+	for _, t := range s.dueTasks(n, queue, s.many(3)) {
 		mine := s.m.find(queue, t.RecordID, t.DueAt)
 		err := n.importer.WriteResults(s.ctx, t)
 		if s.fired() && err != nil {
@@ -201,8 +209,11 @@ func (s *sim) writeResults() {
 // deliver has a node try the due webhooks of an app; what becomes of each is drawn.
 func (s *sim) deliver() {
 	n, a := s.node(), pick(s, s.m.apps)
+	if s.calm {
+		a = s.app()
+	}
 	queue := "webhook/" + a.name
-	for _, t := range s.dueTasks(n, queue, 4) {
+	for _, t := range s.dueTasks(n, queue, s.many(4)) {
 		mine := s.m.find(queue, t.RecordID, t.DueAt)
 		d := mine.delivery
 		pending, called, taken := d.state == "PENDING", false, false
@@ -309,7 +320,7 @@ func (s *sim) jump() {
 func (s *sim) settleDown() {
 	s.calm, s.armed = true, false
 	failCommit.Store(0)
-	for round := 0; ; round++ {
+	for ; ; s.round++ {
 		left := 0
 		for _, tasks := range s.m.tasks {
 			left += len(tasks)
@@ -318,7 +329,7 @@ func (s *sim) settleDown() {
 		if left == 0 && len(dead) == 0 {
 			break
 		}
-		if round > 100_000 {
+		if s.round > 100_000 {
 			s.fail("%d tasks are never done", left)
 		}
 		for _, d := range dead {
@@ -329,9 +340,7 @@ func (s *sim) settleDown() {
 		for _, work := range []func(*sim){(*sim).settleShares, (*sim).expire, (*sim).importFile, (*sim).writeResults, (*sim).deliver} {
 			s.do("settle down", work)
 		}
-		if round%10 == 0 {
-			s.advance(12 * time.Hour)
-		}
+		s.advance(3 * time.Hour)
 	}
 	for _, a := range s.m.apps {
 		for id, seller := range a.sellers {

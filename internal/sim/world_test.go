@@ -43,16 +43,18 @@ type world struct {
 	opened  int
 	receive map[string]http.Handler // what an app's endpoint does with a webhook, by host
 	fate    func(hear func() *http.Response) (*http.Response, error)
-	results map[string]string // summaries that apps found, by app and file
+	admins  map[*store.DB]func() http.Handler // made when they are first called: that takes longer than all the rest
+	results map[string]string                 // summaries that apps found, by app and file
 }
 
-// node is one server. What it holds besides the database is lost when it crashes.
+// node is one server. What it holds besides the database is lost when it crashes; the operator's API holds nothing, so that
+// one serves all nodes over a database.
 type node struct {
 	db       *store.DB
 	engine   *op.Engine
 	importer *trade.Importer
 	webhooks *outbox.Webhooks
-	admin    func() http.Handler    // made when it is first called: that takes longer than all the rest
+	admin    func() http.Handler
 	hand     map[string][]pgdb.Task // due tasks that it has read, by queue
 }
 
@@ -90,9 +92,12 @@ func (w *world) start(i int) error {
 	n.importer = &trade.Importer{DB: db, ErrorsDir: "errors", Result: w.result, RemoveResult: func(string, string) error { return nil }}
 	quiet := slog.New(slog.DiscardHandler)
 	n.webhooks = outbox.NewWebhooks(db, outbox.WebhookConfig{Log: quiet, Transport: w})
-	n.admin = sync.OnceValue(func() http.Handler {
-		return admin.New(admin.Config{Engine: n.engine, Importer: n.importer, Log: quiet, Tokens: map[string]string{"sim": operator}})
-	})
+	if w.admins[db] == nil {
+		w.admins[db] = sync.OnceValue(func() http.Handler {
+			return admin.New(admin.Config{Engine: n.engine, Importer: n.importer, Log: quiet, Tokens: map[string]string{"sim": operator}})
+		})
+	}
+	n.admin = w.admins[db]
 	return nil
 }
 
@@ -114,6 +119,7 @@ func (w *world) stop() error {
 	for i, n := range w.nodes {
 		if n != nil && !closed[n.db] {
 			closed[n.db] = true
+			delete(w.admins, n.db)
 			all = append(all, n.db.Close())
 		}
 		w.nodes[i] = nil
