@@ -90,6 +90,10 @@ func (s *sim) newShare() call {
 		amount = max(1, available+s.rng.Int64N(3)-1) // around the edge
 	case 1:
 		amount = 1 + s.rng.Int64N(1_000_000)
+	case 2, 3: // around the edge of a limit
+		day := currency + " " + a.day(s.m.now)
+		left := []int64{a.set.limitShare[currency], a.set.limitSellerDay[currency] - a.accepted[day+" "+seller], a.set.limitAppDay[currency] - a.accepted[day]}
+		amount = max(1, min(pick(s, left), available)+s.rng.Int64N(2))
 	}
 	f := map[string]string{"requestNo": s.number("R"), "sellerId": seller, "currency": currency, "amount": decimal(amount, currency)}
 	if s.chance(10) {

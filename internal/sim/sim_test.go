@@ -98,6 +98,7 @@ type sim struct {
 	deliveries map[int64]*modelDelivery
 	inFlight   *modelDelivery
 	heard      map[string]*modelDelivery // the last status event that an app heard of a seller
+	down       map[*modelApp]bool        // whose endpoint fails
 	armed      bool                      // a commit is going to fail
 	calm       bool                      // no more faults
 	round      int                       // of what is left to do then
@@ -119,7 +120,7 @@ func run(t *testing.T, seed uint64, steps, every int) *sim {
 	s := &sim{world: w, rng: rng, seed: seed, steps: steps, trace: sha256.New(), counts: map[string]int{},
 		m:       &model{acts: map[string]*modelAct{}, paid: map[string]bool{}, tasks: map[string][]*modelTask{}},
 		clerk:   &clerk{rng: rng, recent: map[*modelApp][]modelRow{}},
-		sellers: map[*modelApp][]string{}, past: map[*modelApp][]string{}, shares: map[int64]*modelShare{}, deliveries: map[int64]*modelDelivery{}, heard: map[string]*modelDelivery{}}
+		sellers: map[*modelApp][]string{}, past: map[*modelApp][]string{}, shares: map[int64]*modelShare{}, deliveries: map[int64]*modelDelivery{}, heard: map[string]*modelDelivery{}, down: map[*modelApp]bool{}}
 	s.advance(0)
 	s.must("start", s.startAll())
 	s.addApps()

@@ -223,6 +223,9 @@ func (s *sim) deliver() {
 			fate = pick(s, []string{"taken", "taken", "taken", "taken", "taken", "status", "body", "refused", "hangs", "heard, no answer",
 				"changes meanwhile, taken", "changes meanwhile, refused", "crash", "heard, crash"})
 		}
+		if s.down[a] && !s.calm {
+			fate = pick(s, []string{"status", "body", "refused", "hangs", "heard, no answer"})
+		}
 		s.inFlight = d
 		s.fate = func(hear func() *http.Response) (*http.Response, error) {
 			called = true
@@ -267,6 +270,13 @@ func (s *sim) deliver() {
 		s.say("%s %s %s %s;", d.event, d.seller, fate, d.state)
 		s.counts["  webhook is "+d.state]++
 	}
+}
+
+// breakEndpoint takes an app's endpoint down until it is mended, which may be longer than a webhook is retried.
+func (s *sim) breakEndpoint() {
+	a := pick(s, s.m.apps)
+	s.down[a] = !s.down[a]
+	s.say("%s down=%t", a.name, s.down[a])
 }
 
 // flip changes a seller's status while a webhook of it is under way.
