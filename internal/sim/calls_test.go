@@ -32,7 +32,7 @@ func (c call) String() string {
 	return text
 }
 
-func content(fields map[string]string) op.Content {
+func members(fields map[string]string) op.Content {
 	c := op.Content{}
 	for k, v := range fields {
 		c[k] = &v
@@ -209,7 +209,7 @@ func (s *sim) apply(c call, rep any, err error, failed bool) {
 // make carries one call out.
 func (s *sim) make(c call) {
 	n := s.node()
-	rep, err := operation(c.op).Run(s.ctx, n.engine, c.app.name, content(c.fields))
+	rep, err := operation(c.op).Run(s.ctx, n.engine, c.app.name, members(c.fields))
 	s.apply(c, rep, err, s.fired())
 }
 
@@ -259,7 +259,7 @@ func (s *sim) group() {
 		}
 		mine = append(mine, c)
 		for range 1 + s.rng.IntN(8)/7 { // some twice in a row
-			u, outcome, err := operation(c.op).Prepare(n.engine, c.app.name, content(c.fields))
+			u, outcome, err := operation(c.op).Prepare(n.engine, c.app.name, members(c.fields))
 			s.must(c.String(), err)
 			units = append(units, u)
 			after = append(after, func(err error, failed bool) {
@@ -302,7 +302,7 @@ func (s *sim) spoiled() {
 	case 7:
 		c.fields["sellerCertNo"], want = "CERT", "SYS-002" // of another operation
 	}
-	_, err := operation(c.op).Run(s.ctx, s.node().engine, c.app.name, content(c.fields))
+	_, err := operation(c.op).Run(s.ctx, s.node().engine, c.app.name, members(c.fields))
 	is, _, _ := s.outcome(c, nil, err, false)
 	s.say("%s = %s", c, is)
 	s.same(c.String(), is.code, want)

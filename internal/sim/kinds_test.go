@@ -92,7 +92,7 @@ func (s *sim) crashInCommit() {
 	c := s.newShare()
 	before, err := os.ReadFile(s.books + "-wal")
 	s.must("log", err)
-	rep, err := operation(c.op).Run(s.ctx, s.nodes[0].engine, c.app.name, content(c.fields))
+	rep, err := operation(c.op).Run(s.ctx, s.nodes[0].engine, c.app.name, members(c.fields))
 	lost, part := s.chance(2), s.rng.Float64()
 	s.must("kill", s.kill(func(log []byte) []byte {
 		if lost = lost && len(log) > len(before); lost {
@@ -103,7 +103,7 @@ func (s *sim) crashInCommit() {
 	if lost {
 		s.say("%s torn", c)
 		s.counts["  commits torn"]++
-		_, err := operation("revenue-sharing/query").Run(s.ctx, s.node().engine, c.app.name, content(map[string]string{"requestNo": c.fields["requestNo"]}))
+		_, err := operation("revenue-sharing/query").Run(s.ctx, s.node().engine, c.app.name, members(map[string]string{"requestNo": c.fields["requestNo"]}))
 		is, _, _ := s.outcome(c, nil, err, false)
 		s.same("a call whose commit was torn", is.code, "BIZ-002")
 		s.calls = append(s.calls, c) // its app will send it again

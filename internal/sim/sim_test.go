@@ -109,13 +109,13 @@ const recentSteps = 30
 
 func run(t *testing.T, seed uint64, steps, every int) *sim {
 	t.Chdir(t.TempDir())
-	for _, dir := range []string{"books", "errors", "uploads"} {
+	for _, dir := range []string{"books", "uploads"} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w := &world{t: t, ctx: t.Context(), rng: rand.New(rand.NewPCG(seed, 2)), now: time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC), nodes: make([]*node, nodesMany),
-		books: "books/books.db", receive: map[string]http.Handler{}, admins: map[*store.DB]func() http.Handler{}, results: map[string]string{}}
+		books: "books/books.db", receive: map[string]http.Handler{}, admins: map[*store.DB]func() http.Handler{}}
 	rng := rand.New(rand.NewPCG(seed, 1))
 	s := &sim{world: w, rng: rng, seed: seed, steps: steps, trace: sha256.New(), counts: map[string]int{},
 		m:       &model{acts: map[string]*modelAct{}, paid: map[string]bool{}, tasks: map[string][]*modelTask{}},

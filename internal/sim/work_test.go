@@ -197,7 +197,9 @@ func (s *sim) writeResults() {
 			Attempt  int64
 			Accepted int64 `json:"acceptedRows"`
 		}
-		s.must("summary", json.Unmarshal([]byte(s.results[a.name+" "+f.requestNo]), &summary))
+		_, text, err := n.importer.OpenResult(s.ctx, a.name, f.requestNo+"_summary.json")
+		s.must("summary", err)
+		s.must("summary", json.NewDecoder(text).Decode(&summary))
 		s.same("summary of "+f.requestNo, fmt.Sprint(summary), fmt.Sprint(struct {
 			Status            string
 			Attempt, Accepted int64

@@ -7,14 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -44,7 +42,6 @@ type world struct {
 	receive map[string]http.Handler // what an app's endpoint does with a webhook, by host
 	fate    func(hear func() *http.Response) (*http.Response, error)
 	admins  map[*store.DB]func() http.Handler // made when they are first called: that takes longer than all the rest
-	results map[string]string                 // summaries that apps found, by app and file
 }
 
 // node is one server. What it holds besides the database is lost when it crashes; the operator's API holds nothing, so that
@@ -79,7 +76,7 @@ func (w *world) open(cfg store.Config) (*store.DB, error) {
 func (w *world) start(i int) error {
 	w.nodes[i] = nil
 	w.opened++
-	db, err := w.open(store.Config{Path: w.books, Clock: store.NewClock(func() time.Time { return w.now }),
+	db, err := w.open(store.Config{Database: w.books, Clock: store.NewClock(func() time.Time { return w.now }),
 		Random: rand.NewChaCha8([32]byte{byte(w.rng.Uint32()), byte(w.opened), byte(w.opened >> 8), byte(w.opened >> 16)})})
 	if err != nil {
 		return err
@@ -89,7 +86,7 @@ func (w *world) start(i int) error {
 	if n.engine, err = op.NewEngine(w.ctx, db, publicURL, false); err != nil {
 		return err
 	}
-	n.importer = &trade.Importer{DB: db, ErrorsDir: "errors", Result: w.result, RemoveResult: func(string, string) error { return nil }}
+	n.importer = &trade.Importer{DB: db}
 	quiet := slog.New(slog.DiscardHandler)
 	n.webhooks = outbox.NewWebhooks(db, outbox.WebhookConfig{Log: quiet, Transport: w})
 	if w.admins[db] == nil {
@@ -98,17 +95,6 @@ func (w *world) start(i int) error {
 		})
 	}
 	n.admin = w.admins[db]
-	return nil
-}
-
-func (w *world) result(appID, name string, write func(io.Writer) error) error {
-	var b bytes.Buffer
-	if err := write(&b); err != nil {
-		return err
-	}
-	if number, ok := strings.CutSuffix(name, "_summary.json"); ok {
-		w.results[appID+" "+number] = b.String()
-	}
 	return nil
 }
 
