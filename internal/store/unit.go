@@ -44,7 +44,7 @@ var (
 // How the engines tell failures apart, beside ErrUnknown.
 var (
 	errAbsent = errors.New("the database cannot be worked with") // running the units again one by one mends nothing
-	errRaced  = errors.New("another node was first")             // running the unit again mends it
+	errRaced  = errors.New("something else came before it")      // running the unit again mends it
 )
 
 const (
@@ -201,23 +201,11 @@ func (db *DB) commit(ctx context.Context, group []*queued) {
 		}
 	}
 	err := db.runCertain(ctx, group)
-	alone := err != nil && !errors.Is(err, errAbsent) && !errors.Is(err, ErrUnknown) && (len(group) > 1 || errors.Is(err, errRaced))
 	if err != nil {
 		fillUnits(group, err)
 	}
-	for _, u := range group {
-		for run := 0; alone && run < racesMost; run++ {
-			u.err = nil
-			if err = db.runCertain(ctx, []*queued{u}); err == nil {
-				break
-			}
-			if u.err = err; !errors.Is(err, errRaced) {
-				break
-			}
-		}
-		if errors.Is(u.err, errAbsent) || errors.Is(u.err, ErrUnknown) {
-			err = u.err
-		}
+	if err != nil && !errors.Is(err, errAbsent) && !errors.Is(err, ErrUnknown) && (len(group) > 1 || errors.Is(err, errRaced)) {
+		err = db.commitEach(ctx, group)
 	}
 	db.mu.Lock()
 	db.stats.Units += int64(len(group))
@@ -233,6 +221,30 @@ func (db *DB) commit(ctx context.Context, group []*queued) {
 		db.stats.Failed++
 	}
 	db.mu.Unlock()
+}
+
+// commitEach runs each unit by itself, again where other nodes come before it. Its error is the last that is the database's.
+func (db *DB) commitEach(ctx context.Context, group []*queued) (fault error) {
+	for i, u := range group {
+		for range racesMost {
+			u.err = nil
+			err := db.runCertain(ctx, []*queued{u})
+			if err == nil {
+				break
+			}
+			if u.err = err; !errors.Is(err, errRaced) {
+				break
+			}
+		}
+		if errors.Is(u.err, errAbsent) {
+			fillUnits(group[i+1:], fmt.Errorf("%w: another unit of the group: %v", ErrDatabase, u.err)) // they have not begun
+			return u.err
+		}
+		if errors.Is(u.err, ErrUnknown) {
+			fault = u.err
+		}
+	}
+	return fault
 }
 
 func fillUnits(group []*queued, err error) {
@@ -263,9 +275,9 @@ func (db *DB) runCertain(ctx context.Context, group []*queued) error {
 			db.signalTasks()
 			return nil
 		case lerr == nil:
-			return fmt.Errorf("%w: it was lost: %w", errRaced, err)
+			return fmt.Errorf("%w: %w: it was lost: %v", ErrDatabase, errRaced, err) // no longer unknown
 		case time.Now().After(deadline):
-			return fmt.Errorf("%w; and %w", err, lerr)
+			return fmt.Errorf("%w: %w; and %w", errAbsent, err, lerr)
 		}
 		time.Sleep(pause)
 	}
