@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -87,6 +88,17 @@ func (c *Cluster) Standby(t testing.TB) *Cluster {
 func (c *Cluster) Kill() {
 	c.t.Helper()
 	c.must(c.s.kill())
+}
+
+// Pause stops all processes of the server where they are, and Resume lets them go on.
+func (c *Cluster) Pause() {
+	c.t.Helper()
+	c.must(c.s.signal(syscall.SIGSTOP))
+}
+
+func (c *Cluster) Resume() {
+	c.t.Helper()
+	c.must(c.s.signal(syscall.SIGCONT))
 }
 
 // Stop ends the server in order; open transactions are rolled back.

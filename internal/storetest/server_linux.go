@@ -260,14 +260,7 @@ func (s *server) kill() error {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil { // or it would go on making children
 		return err
 	}
-	pids := []int{pid}
-	all, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range all {
-		child, _ := strconv.Atoi(filepath.Base(dir))
-		if _, parent := status(child); parent == pid {
-			pids = append(pids, child)
-		}
-	}
+	pids := processes(pid)
 	for _, pid := range pids {
 		syscall.Kill(pid, syscall.SIGKILL) // fails only for a child that has just ended
 	}
@@ -284,6 +277,31 @@ func (s *server) kill() error {
 		}
 	}
 	return nil
+}
+
+// signal sends a signal to all processes of the server, the first one first.
+func (s *server) signal(sig syscall.Signal) error {
+	pid, _ := s.postmaster()
+	if err := syscall.Kill(pid, sig); err != nil {
+		return err
+	}
+	for _, child := range processes(pid)[1:] {
+		syscall.Kill(child, sig) // fails only for a child that has just ended
+	}
+	return nil
+}
+
+// processes are a process and its children.
+func processes(pid int) []int {
+	pids := []int{pid}
+	all, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range all {
+		child, _ := strconv.Atoi(filepath.Base(dir))
+		if _, parent := status(child); parent == pid {
+			pids = append(pids, child)
+		}
+	}
+	return pids
 }
 
 func running(pid int) bool {
