@@ -4,6 +4,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 	"github.com/openinfinia/infinia/internal/storetest"
@@ -23,7 +23,7 @@ import (
 // books is an app in a database that is looked at from beside, and what the test has asked for in it.
 type books struct {
 	*testing.T
-	side string // a URL of the database that no harm is done to; changes when another server takes over
+	side *sql.DB // another way to the database, to which no harm is done
 
 	mu     sync.Mutex
 	stands map[string]bool // guarded by mu; of each number, whether Do said that it stands
@@ -36,8 +36,17 @@ var (
 )
 
 // newBooks makes the app and its accounts by way of db.
-func newBooks(t *testing.T, db *DB, side string) *books {
+func newBooks(t *testing.T, db *DB, database string) *books {
 	t.Helper()
+	driver := "sqlite"
+	if IsPostgres(database) {
+		driver = "pgx"
+	}
+	side, err := sql.Open(driver, database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { side.Close() })
 	if err := db.Do(t.Context(), Unit{Name: "app", Keys: Keys{Accounts: []AccountKey{platform, external}}, Judge: func(v *View) error {
 		for _, k := range []AccountKey{platform, external} {
 			v.Accounts.Put(k, pgdb.Account{ID: v.NextID(), AppID: k.AppID, Kind: k.Kind, Currency: k.Currency})
@@ -113,17 +122,11 @@ func (b *books) must(db *DB, nos ...string) {
 // check looks whether what stands is what Do said, and everything acted exactly once. What is open may stand or not.
 func (b *books) check(open ...string) {
 	b.Helper()
-	conn, err := pgx.Connect(b.Context(), b.side)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	var stand []string
+	var numbers string
 	var balance, postings int
-	if err := conn.QueryRow(b.Context(), `SELECT coalesce(array_agg(request_no ORDER BY request_no), '{}'), (SELECT balance FROM account WHERE kind = 'platform'), (SELECT count(*) FROM posting)
-		FROM request`).Scan(&stand, &balance, &postings); err != nil {
-		b.Fatal(err)
-	}
+	b.see(`SELECT coalesce(string_agg(request_no, ',' ORDER BY request_no), ''), (SELECT balance FROM account WHERE kind = 'platform'), (SELECT count(*) FROM posting)
+		FROM request`, &numbers, &balance, &postings)
+	stand := strings.FieldsFunc(numbers, func(r rune) bool { return r == ',' })
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	said := []string{}
@@ -147,10 +150,18 @@ func (b *books) check(open ...string) {
 	}
 }
 
+// see looks at the database from beside.
+func (b *books) see(query string, into ...any) {
+	b.Helper()
+	if err := b.side.QueryRowContext(b.Context(), query).Scan(into...); err != nil {
+		b.Fatal(err)
+	}
+}
+
 // until waits for what happens elsewhere.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline, again := time.After(time.Minute), time.NewTicker(5*time.Millisecond)
+	deadline, again := time.After(20*time.Second), time.NewTicker(5*time.Millisecond)
 	defer again.Stop()
 	for !ok() {
 		select {
@@ -242,4 +253,319 @@ func countFails(nos []string) (n int) {
 		}
 	}
 	return n
+}
+
+// later runs do and tells when it has returned.
+func (b *books) later(db *DB, nos ...string) <-chan []error {
+	told := make(chan []error, 1)
+	go func() { told <- b.do(db, nos...) }()
+	return told
+}
+
+// notYet fails the test when an answer is there already, or comes within a while.
+func notYet(t *testing.T, told <-chan []error, while time.Duration) {
+	t.Helper()
+	select {
+	case errs := <-told:
+		t.Fatalf("answered too early: %v", errs)
+	case <-time.After(while):
+	}
+}
+
+// TestNothingGetsThrough: while the network hangs the callers wait, and what they asked for happens once when it goes on.
+func TestNothingGetsThrough(t *testing.T) {
+	t.Parallel()
+	database := storetest.Postgres.New(t)
+	p, through := startProxy(t, database)
+	db := open(t, through)
+	b := newBooks(t, db, database)
+	for _, statement := range []string{"BEGIN", "COMMIT"} {
+		met := p.harmNext(statement, hangs)
+		told := b.later(db, several(statement)...)
+		<-met
+		notYet(t, told, time.Second)
+		p.resume()
+		<-told
+		b.must(db, several(statement)...)
+		b.check()
+	}
+}
+
+// TestOutcomeStaysUnknown: where it cannot be found out what became of a commit, those who asked are told so, also those who
+// wait behind it; who asks again finds out.
+func TestOutcomeStaysUnknown(t *testing.T) {
+	t.Parallel()
+	for name, h := range map[string]harm{"lost": lostThen, "committed": lostNow} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			database := storetest.Postgres.New(t)
+			p, through := startProxy(t, database)
+			db := open(t, through)
+			db.lookUpMost = time.Second
+			b := newBooks(t, db, database)
+			met := p.harmNext("COMMIT", h)
+			told := b.later(db, "first", "refused")
+			<-met
+			p.refuse(true)
+			for _, err := range <-told {
+				if !errors.Is(err, ErrUnknown) {
+					t.Errorf("told %v", err)
+				}
+			}
+			if err := b.do(db, "next")[0]; !errors.Is(err, ErrDatabase) || errors.Is(err, ErrUnknown) {
+				t.Errorf("the next unit: %v", err)
+			}
+			if db.Ready(t.Context()) == nil {
+				t.Error("ready without a database")
+			}
+			b.check("first", "refused")
+			p.refuse(false)
+			until(t, "the database to be ready", func() bool { return db.Ready(t.Context()) == nil })
+			b.must(db, "first", "refused", "next")
+			if got, want := b.again.Load(), map[harm]int64{lostThen: 0, lostNow: 2}[h]; got != want {
+				t.Errorf("%d units found that they had acted, want %d", got, want)
+			}
+			b.check()
+		})
+	}
+}
+
+// TestServerRestarts: a server that was restarted between calls costs none of them.
+func TestServerRestarts(t *testing.T) {
+	t.Parallel()
+	c := storetest.Start(t, nil)
+	db := open(t, c.URL("postgres"))
+	b := newBooks(t, db, c.URL("postgres"))
+	readers := func() {
+		t.Helper()
+		var all, reading sync.WaitGroup
+		reading.Add(readersMost)
+		for range readersMost {
+			all.Go(func() {
+				if err := db.Read(t.Context(), func(q *pgdb.Queries) error {
+					reading.Done()
+					reading.Wait() // so that each has a connection of its own
+					_, err := q.GetApp(t.Context(), "demo")
+					return err
+				}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	for i, restart := range []func(){c.Restart, func() { c.Kill(); c.Restart() }} {
+		readers()
+		b.must(db, fmt.Sprint("before-", i))
+		restart()
+		readers()
+		b.must(db, several(fmt.Sprint(i))...)
+		restart()
+		if err := db.Do(t.Context(), Unit{Alone: func(ctx context.Context, v *View, q *pgdb.Queries) error { return q.TouchSecret(ctx, "kind") }}); err != nil {
+			t.Error(err)
+		}
+		release, ok, err := db.Claim(t.Context(), "name")
+		if !ok || err != nil {
+			t.Errorf("a claim: %v %v", ok, err)
+		}
+		restart()
+		release()
+		if release, ok, err = db.Claim(t.Context(), "name"); !ok || err != nil {
+			t.Errorf("the claim after a restart: %v %v", ok, err)
+		}
+		release()
+		if err := db.Ready(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	b.side.Exec("SELECT 1") //nolint:errcheck // its connections are from before
+	b.check()
+}
+
+// TestServerDiesDuringUnits: the server is killed again and again while callers repeat what they were not told to stand.
+func TestServerDiesDuringUnits(t *testing.T) {
+	t.Parallel()
+	c := storetest.Start(t, nil)
+	db := open(t, c.URL("postgres"))
+	b := newBooks(t, db, c.URL("postgres"))
+	stop := make(chan struct{})
+	var callers sync.WaitGroup
+	var stood atomic.Int64
+	for caller := range 8 {
+		callers.Go(func() {
+			for n := 0; ; n++ {
+				no := fmt.Sprintf("%d-%d-%s", caller, n, []string{"", "refused"}[n%2])
+				for err := errors.New("not asked for"); err != nil; {
+					if err = b.do(db, no)[0]; err != nil && !errors.Is(err, ErrDatabase) && !errors.Is(err, ErrUnknown) {
+						t.Errorf("%s: %v", no, err)
+						return
+					}
+				}
+				stood.Add(1)
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for i, restart := range []func(){c.Restart, func() { c.Kill(); c.Restart() }, func() { c.Kill(); c.Restart() }} {
+		had := stood.Load()
+		until(t, "units to stand", func() bool { return stood.Load() > had+20 })
+		restart()
+		if i == 2 {
+			close(stop)
+		}
+	}
+	callers.Wait()
+	b.check()
+}
+
+// TestServerStandsStill: while the server's processes are stopped the callers wait; nothing happens twice afterwards.
+func TestServerStandsStill(t *testing.T) {
+	t.Parallel()
+	c := storetest.Start(t, nil)
+	db := open(t, c.URL("postgres"))
+	b := newBooks(t, db, c.URL("postgres"))
+	c.Pause()
+	told := b.later(db, several("while")...)
+	notYet(t, told, 4*time.Second)
+	c.Resume()
+	<-told
+	b.must(db, several("while")...)
+	b.check()
+}
+
+// waiter returns the backend that waits for the standby, and since when.
+func (b *books) waiter(unlike string) (pid int, since string) {
+	b.Helper()
+	until(b.T, "a commit to wait for the standby", func() bool {
+		rows, err := b.side.QueryContext(b.Context(), "SELECT pid, pid || ' ' || query_start FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := rows.Scan(&pid, &since); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return since != "" && since != unlike
+	})
+	return pid, since
+}
+
+// TestStandbyIsGone: no answer leaves before the standby has what it tells of, whatever the waiting backend goes through.
+func TestStandbyIsGone(t *testing.T) {
+	t.Parallel()
+	primary := storetest.Start(t, nil)
+	standby := primary.Standby(t)
+	db := open(t, primary.URL("postgres"))
+	b := newBooks(t, db, primary.URL("postgres"))
+	act := func() error { // of an operator: it belongs to no app whose lock would wait
+		return db.Do(t.Context(), Unit{Name: "audit", Keys: Keys{Audits: []string{"A"}}, Judge: func(v *View) error {
+			if _, ok := v.Audits.Get("A"); !ok {
+				v.Audits.Put("A", pgdb.Audit{ID: v.NextID(), Reference: "A", ContentHash: []byte{}})
+			}
+			return nil
+		}})
+	}
+	ask := map[string]func() <-chan []error{
+		"one":   func() <-chan []error { return b.later(db, "one") },
+		"group": func() <-chan []error { return b.later(db, several("group")...) },
+		"audit": func() <-chan []error {
+			told := make(chan []error, 1)
+			go func() { told <- []error{act()} }()
+			return told
+		},
+	}
+	for _, name := range []string{"one", "group", "audit"} {
+		standby.Stop()
+		told := ask[name]()
+		pid, since := b.waiter("")
+		for _, end := range []string{"pg_cancel_backend", "pg_terminate_backend", "pg_cancel_backend"} {
+			notYet(t, told, 0)
+			var ok bool
+			b.see(fmt.Sprintf("SELECT %s(%d)", end, pid), &ok)
+			pid, since = b.waiter(since) // it has looked up what became of it, and waits that this be so on the standby too
+		}
+		notYet(t, told, 500*time.Millisecond)
+		standby.Restart()
+		for i, err := range <-told {
+			if err != nil && (name != "group" || i != 3) {
+				t.Errorf("%s: unit %d: %v", name, i, err)
+			}
+		}
+		b.check()
+	}
+	var acts int
+	if b.see("SELECT count(*) FROM audit", &acts); acts != 1 {
+		t.Errorf("%d acts", acts)
+	}
+}
+
+// TestStandbyStaysAway: callers are not kept for ever, and are not told that anything stands.
+func TestStandbyStaysAway(t *testing.T) {
+	t.Parallel()
+	primary := storetest.Start(t, nil)
+	standby := primary.Standby(t)
+	db := open(t, primary.URL("postgres"))
+	db.patience = 3 * time.Second
+	b := newBooks(t, db, primary.URL("postgres"))
+	standby.Stop()
+	begun := b.later(db, "begun")
+	b.waiter("")
+	if err := b.do(db, "waiting")[0]; !errors.Is(err, ErrBusy) {
+		t.Errorf("who waits behind it is told %v", err)
+	}
+	if err := (<-begun)[0]; !errors.Is(err, ErrUnknown) {
+		t.Errorf("who waits for the commit is told %v", err)
+	}
+	until(t, "the node to be not ready", func() bool { return db.Ready(t.Context()) != nil })
+	standby.Restart()
+	until(t, "the node to be ready again", func() bool { return db.Ready(t.Context()) == nil })
+	b.must(db, "begun", "waiting")
+	if b.again.Load() != 1 {
+		t.Error("the unit that had begun does not stand")
+	}
+	b.check()
+}
+
+// TestReadOnly: a server that takes no changes is told apart at once, and so is the end of that.
+func TestReadOnly(t *testing.T) {
+	t.Parallel()
+	c := storetest.Start(t, nil)
+	db := open(t, c.URL("postgres"))
+	b := newBooks(t, db, c.URL("postgres"))
+	for _, kind := range []string{"group", "alone"} {
+		c.Exec("ALTER SYSTEM SET default_transaction_read_only = on")
+		c.Exec("SELECT pg_reload_conf()")
+		until(t, "the setting", func() bool {
+			var set string
+			b.see("SHOW default_transaction_read_only", &set)
+			return set == "on"
+		})
+		if kind == "group" {
+			for i, err := range b.do(db, several("read-only")...) {
+				if !errors.Is(err, ErrDatabase) || errors.Is(err, ErrUnknown) {
+					t.Errorf("unit %d: %v", i, err)
+				}
+			}
+		} else if err := db.Do(t.Context(), Unit{Alone: func(ctx context.Context, v *View, q *pgdb.Queries) error { return q.TouchSecret(ctx, "kind") }}); !errors.Is(err, ErrDatabase) {
+			t.Error(err)
+		}
+		if db.Ready(t.Context()) == nil {
+			t.Error("ready, though it takes no changes")
+		}
+		b.check()
+		c.Exec("ALTER SYSTEM RESET default_transaction_read_only")
+		c.Exec("SELECT pg_reload_conf()")
+		until(t, "the node to be ready again", func() bool { return db.Ready(t.Context()) == nil })
+		b.must(db, several("read-write "+kind)...)
+		b.check()
+	}
+	if _, err := Open(t.Context(), Config{Database: c.Standby(t).URL("postgres")}); err == nil {
+		t.Error("a standby alone was taken for a database")
+	}
 }

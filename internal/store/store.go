@@ -49,6 +49,8 @@ type DB struct {
 	stopped chan struct{}
 	gone    chan struct{} // closed by Close; reads end with ErrClosed
 
+	patience, lookUpMost time.Duration
+
 	parsed sync.Map      // keys by owner and fingerprint, see KeysOf
 	tasks  chan struct{} // holds one signal when a commit has left new tasks
 }
@@ -101,6 +103,8 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		stopped: make(chan struct{}),
 		gone:    make(chan struct{}),
 		tasks:   make(chan struct{}, 1),
+
+		patience: patience, lookUpMost: lookUpMost,
 	}
 	var err error
 	name := cfg.Database
