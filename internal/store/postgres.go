@@ -155,7 +155,7 @@ func (p *postgres) begin(ctx context.Context, group []*queued) (transaction, *Vi
 	}
 }
 
-func (p *postgres) queries() *pgdb.Queries { return pgdb.New(p.conn) }
+func (p *postgres) queries() *pgdb.Queries { return pgdb.New(marked{p.conn, p.failed}) }
 
 func (p *postgres) commit(ctx context.Context, v *View, alone bool) error {
 	p.warned = nil
@@ -195,12 +195,15 @@ func (p *postgres) rollback(ctx context.Context) error {
 
 // failed marks an error after which nothing was written by what can be done about it.
 func (p *postgres) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	if p.conn == nil || p.conn.IsClosed() { // whatever its last words were
+		p.drop()
+		return fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err)
+	}
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		if p.conn == nil || p.conn.IsClosed() {
-			p.conn = nil
-			return fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err)
-		}
 		return err
 	}
 	switch class := refused.Code[:2]; {
@@ -224,7 +227,7 @@ func (p *postgres) read(ctx context.Context, fn func(q *pgdb.Queries) error) err
 		return fault(err)
 	}
 	s := &snapshot{conn: conn.Conn()}
-	err = fn(pgdb.New(s))
+	err = fn(pgdb.New(marked{s, fault}))
 	if s.stale && ctx.Err() == nil {
 		conn.Release()
 		p.pool.Reset() // its connections may be from before a restart or a failover
@@ -232,7 +235,7 @@ func (p *postgres) read(ctx context.Context, fn func(q *pgdb.Queries) error) err
 			return fault(err)
 		}
 		s = &snapshot{conn: conn.Conn()}
-		err = fn(pgdb.New(s))
+		err = fn(pgdb.New(marked{s, fault}))
 	}
 	if s.begun && !s.conn.IsClosed() {
 		_, _ = s.conn.Exec(context.WithoutCancel(ctx), "ROLLBACK") // nothing was written, and a connection that fails is dropped
@@ -247,11 +250,10 @@ func ReadPostgres(ctx context.Context, url string, fn func(q *pgdb.Queries) erro
 	if err != nil {
 		return fault(err)
 	}
-	return errors.Join(fn(pgdb.New(&snapshot{conn: conn})), conn.Close(context.WithoutCancel(ctx)))
+	return errors.Join(fn(pgdb.New(marked{&snapshot{conn: conn}, fault})), conn.Close(context.WithoutCancel(ctx)))
 }
 
-// snapshot runs queries on the state at the first of them, with which it begins; it marks the errors of the database as
-// such.
+// snapshot runs queries on the state at the first of them, with which it begins.
 type snapshot struct {
 	conn  *pgx.Conn
 	begun bool
@@ -264,8 +266,7 @@ func (s *snapshot) Exec(context.Context, string, ...any) (pgconn.CommandTag, err
 
 func (s *snapshot) Query(ctx context.Context, query string, args ...any) (pgx.Rows, error) {
 	if s.begun {
-		rows, err := s.conn.Query(ctx, query, args...)
-		return &snapshotRows{Rows: rows}, fault(err)
+		return s.conn.Query(ctx, query, args...)
 	}
 	b := &pgx.Batch{}
 	b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -273,11 +274,11 @@ func (s *snapshot) Query(ctx context.Context, query string, args ...any) (pgx.Ro
 	results := s.conn.SendBatch(ctx, b)
 	if _, err := results.Exec(); err != nil {
 		s.stale = s.conn.IsClosed()
-		return nil, fault(errors.Join(err, results.Close()))
+		return nil, errors.Join(err, results.Close())
 	}
 	s.begun = true
 	rows, err := results.Query()
-	return &snapshotRows{rows, results}, fault(err)
+	return &snapshotRows{rows, results}, err
 }
 
 func (s *snapshot) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
@@ -285,7 +286,7 @@ func (s *snapshot) QueryRow(ctx context.Context, query string, args ...any) pgx.
 	return snapshotRow{rows, err}
 }
 
-// snapshotRows are of the first query, which came in a batch, or of a later one.
+// snapshotRows are of the first query, which came in a batch.
 type snapshotRows struct {
 	pgx.Rows
 	batch pgx.BatchResults
@@ -293,12 +294,8 @@ type snapshotRows struct {
 
 func (r *snapshotRows) Close() {
 	r.Rows.Close()
-	if r.batch != nil {
-		r.batch.Close() //nolint:errcheck // what failed is in Err
-	}
+	r.batch.Close() //nolint:errcheck // what failed is in Err
 }
-
-func (r *snapshotRows) Err() error { return fault(r.Rows.Err()) }
 
 type snapshotRow struct {
 	rows pgx.Rows
@@ -318,7 +315,47 @@ func (r snapshotRow) Scan(dest ...any) error {
 	}
 	err := r.rows.Scan(dest...)
 	r.rows.Close()
-	return errors.Join(fault(err), r.rows.Err())
+	return errors.Join(err, r.rows.Err())
+}
+
+// marked marks the errors of the database as such.
+type marked struct {
+	conn pgdb.DBTX
+	mark func(error) error
+}
+
+func (m marked) Exec(ctx context.Context, query string, args ...any) (pgconn.CommandTag, error) {
+	tag, err := m.conn.Exec(ctx, query, args...)
+	return tag, m.mark(err)
+}
+
+func (m marked) Query(ctx context.Context, query string, args ...any) (pgx.Rows, error) {
+	rows, err := m.conn.Query(ctx, query, args...)
+	return markedRows{rows, m.mark}, m.mark(err)
+}
+
+func (m marked) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
+	return markedRow{m.conn.QueryRow(ctx, query, args...), m.mark}
+}
+
+type markedRows struct {
+	pgx.Rows
+	mark func(error) error
+}
+
+func (r markedRows) Err() error { return r.mark(r.Rows.Err()) }
+
+type markedRow struct {
+	row  pgx.Row
+	mark func(error) error
+}
+
+func (r markedRow) Scan(dest ...any) error {
+	err := r.row.Scan(dest...)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	return r.mark(err)
 }
 
 func (p *postgres) take(ctx context.Context, bucket string, perSecond, most, units float64) (bool, error) {

@@ -1,0 +1,188 @@
+//go:build linux
+
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
+)
+
+// meeting lets two goroutines go on when both have come, the first time.
+type meeting struct {
+	once [2]sync.Once
+	all  sync.WaitGroup
+}
+
+func newMeeting() *meeting {
+	m := &meeting{}
+	m.all.Add(2)
+	return m
+}
+
+func (m *meeting) come(who int) {
+	m.once[who].Do(m.all.Done)
+	m.all.Wait()
+}
+
+// both runs fn for two nodes at once.
+func both(t *testing.T, nodes []*DB, fn func(who int, db *DB) error) {
+	t.Helper()
+	var all sync.WaitGroup
+	for who, db := range nodes {
+		all.Go(func() {
+			if err := fn(who, db); err != nil {
+				t.Errorf("node %d: %v", who, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestNodesAskForTheSame: the same numbers, new to both nodes, in different groups at once.
+func TestNodesAskForTheSame(t *testing.T) {
+	t.Parallel()
+	database := storetest.Postgres.New(t)
+	nodes := []*DB{open(t, database), open(t, database)}
+	b := newBooks(t, nodes[0], database)
+	for n := range 30 {
+		both(t, nodes, func(who int, db *DB) error {
+			b.must(db, fmt.Sprint(n), fmt.Sprintf("%d of %d", n, who), fmt.Sprintf("%d-refused", n), fmt.Sprintf("%d-fails", n))
+			return nil
+		})
+	}
+	b.check()
+	if b.again.Load() != 60 {
+		t.Errorf("%d units found that they had acted, want 60", b.again.Load())
+	}
+}
+
+// TestNodesCollide: what no app's lock keeps apart. Both nodes have judged before either commits; one of them finds out when
+// it writes, and then sees what the other has left.
+func TestNodesCollide(t *testing.T) {
+	t.Parallel()
+	database := storetest.Postgres.New(t)
+	nodes := []*DB{open(t, database), open(t, database)}
+	for _, kind := range []string{"audit", "deposit", "queries"} {
+		t.Run(kind, func(t *testing.T) {
+			m := newMeeting()
+			var saw [2]bool
+			both(t, nodes, func(who int, db *DB) error {
+				deposit := DepositKey{"CNH", "BANK-1"}
+				u := Unit{Name: kind, Keys: Keys{Apps: []string{fmt.Sprint("app-", who)}, Audits: []string{"A"}, Deposits: []DepositKey{deposit}}}
+				u.Judge = func(v *View) error {
+					switch kind {
+					case "audit":
+						if _, saw[who] = v.Audits.Get("A"); !saw[who] {
+							v.Audits.Put("A", pgdb.Audit{ID: v.NextID(), Reference: "A", ContentHash: []byte{}})
+						}
+					case "deposit":
+						if _, saw[who] = v.Deposits.Get(deposit); !saw[who] {
+							v.Deposits.Put(deposit, pgdb.Deposit{ID: v.NextID(), Currency: deposit.Currency, BankReference: deposit.BankReference})
+						}
+					}
+					m.come(who)
+					return nil
+				}
+				if kind == "queries" {
+					u.Judge, u.Alone = nil, func(ctx context.Context, v *View, q *pgdb.Queries) error {
+						_, err := q.GetApp(ctx, "made by both")
+						saw[who] = err == nil
+						if m.come(who); err == nil || !NotFound(err) {
+							return err
+						}
+						return q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: "made by both"})
+					}
+				}
+				group := []Unit{u}
+				if u.Alone == nil {
+					group = append(group, Unit{Keys: keysOf(fmt.Sprint(kind, who)), Judge: putSeller(fmt.Sprint(kind, who))}) // others are not harmed
+				}
+				return errors.Join(db.DoAll(t.Context(), group)...)
+			})
+			if saw[0] == saw[1] {
+				t.Errorf("the nodes saw the row: %v", saw)
+			}
+		})
+	}
+	if n := len(sellers(t, nodes[0])); n != 4 {
+		t.Errorf("%d units beside those that collided stand, want 4", n)
+	}
+}
+
+// TestNodesDeadlock: queries of two units that lock the same rows the other way round are run again.
+func TestNodesDeadlock(t *testing.T) {
+	t.Parallel()
+	database := storetest.Postgres.New(t)
+	nodes := []*DB{open(t, database), open(t, database)}
+	names := []string{"one", "two"}
+	for _, name := range names {
+		if _, err := nodes[0].Mark(t.Context(), name, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := newMeeting()
+	both(t, nodes, func(who int, db *DB) error {
+		return db.Do(t.Context(), Unit{Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error {
+			if err := q.TouchSecret(ctx, names[who]); err != nil {
+				return err
+			}
+			m.come(who)
+			return q.TouchSecret(ctx, names[1-who])
+		}})
+	})
+}
+
+// TestNodeDiesWithALock: what a node held that the server no longer hears of, or has thrown out, is free for the others.
+func TestNodeDiesWithALock(t *testing.T) {
+	t.Parallel()
+	database := storetest.Postgres.New(t)
+	p, through := startProxy(t, database)
+	dying, living := open(t, through), open(t, database)
+	b := newBooks(t, living, database)
+	for how, kill := range map[string]func(){
+		"cut": p.cut,
+		"terminated": func() {
+			var ended int
+			b.see(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction' AND backend_xid IS NOT NULL`, &ended)
+			if ended != 1 {
+				t.Errorf("%d backends had a transaction open", ended)
+			}
+		},
+	} {
+		holding, dead := make(chan struct{}), make(chan struct{})
+		told := make(chan error, 1)
+		go func() {
+			told <- dying.Do(t.Context(), Unit{Keys: Keys{Apps: []string{"demo"}}, Alone: func(ctx context.Context, v *View, q *pgdb.Queries) error {
+				close(holding)
+				<-dead
+				return q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: "of the dead"})
+			}})
+		}()
+		<-holding
+		waiting := b.later(living, several(how)...)
+		until(t, "the other node to wait", func() bool {
+			var n int
+			b.see(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`, &n)
+			return n == 1
+		})
+		kill()
+		<-waiting
+		b.must(living, several(how)...)
+		close(dead)
+		if err := <-told; !errors.Is(err, ErrDatabase) || errors.Is(err, ErrUnknown) {
+			t.Errorf("%s: the dead node's unit: %v", how, err)
+		}
+		var apps int
+		if b.see("SELECT count(*) FROM app WHERE app_id = 'of the dead'", &apps); apps != 0 {
+			t.Errorf("%s: the dead node's unit stands", how)
+		}
+		b.must(dying, "the dead node lives on after it was "+how)
+	}
+	b.check()
+}
