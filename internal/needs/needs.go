@@ -3,6 +3,8 @@
 package needs
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"testing"
@@ -20,4 +22,17 @@ func Program(t testing.TB, name string) string {
 	}
 	t.Skip(err)
 	return ""
+}
+
+// Permission skips a test that was not permitted what it cannot do without, such as to mount a disk. Who is not root is never
+// expected to be.
+func Permission(t testing.TB, err error) {
+	t.Helper()
+	if !errors.Is(err, fs.ErrPermission) {
+		return
+	}
+	if os.Getenv("INFINIA_TEST_ALL") != "" && os.Getuid() == 0 {
+		t.Fatalf("INFINIA_TEST_ALL is set: %v", err)
+	}
+	t.Skip(err)
 }

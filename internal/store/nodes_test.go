@@ -129,11 +129,11 @@ func TestNodesDeadlock(t *testing.T) {
 	m := newMeeting()
 	both(t, nodes, func(who int, db *DB) error {
 		return db.Do(t.Context(), Unit{Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error {
-			if err := q.TouchSecret(ctx, names[who]); err != nil {
+			if err := q.PutSecret(ctx, pgdb.PutSecretParams{Name: names[who], Value: []byte{}}); err != nil {
 				return err
 			}
 			m.come(who)
-			return q.TouchSecret(ctx, names[1-who])
+			return q.PutSecret(ctx, pgdb.PutSecretParams{Name: names[1-who], Value: []byte{}})
 		}})
 	})
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	modernc "modernc.org/sqlite" // the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
@@ -164,15 +165,25 @@ func (s *sqlite) draw(ctx context.Context, group []*queued) error {
 
 func (s *sqlite) commit(ctx context.Context, v *View, alone bool) error {
 	if err := v.saveEach(ctx, s.queries()); err != nil {
+		if isFull(err) {
+			err = fmt.Errorf("%w: %w", errAbsent, err)
+		}
 		return errors.Join(err, s.rollback(ctx))
 	}
-	if _, err := s.writer.ExecContext(ctx, "COMMIT"); err != nil {
+	if _, err := s.writer.ExecContext(ctx, "COMMIT"); isFull(err) { // its last part is what says that it is one
+		return errors.Join(fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err), s.rollback(ctx))
+	} else if err != nil {
 		return errors.Join(fmt.Errorf("%w: %w", ErrUnknown, err), s.rollback(ctx))
 	}
 	if !alone { // its queries may have changed anything
 		s.carried = v.carry()
 	}
 	return nil
+}
+
+func isFull(err error) bool {
+	e, ok := errors.AsType[*modernc.Error](err)
+	return ok && e.Code() == sqlite3.SQLITE_FULL
 }
 
 // rollback puts a fresh connection in the place of one whose transaction cannot be ended: whatever is open on that one ends

@@ -199,10 +199,17 @@ func (db *DB) Ready(ctx context.Context) error {
 	if failure == nil {
 		return nil
 	}
-	// The last group was not taken. A change of nothing finds out whether the next one would be.
+	// The last group was not taken. A change as large as a group's finds out whether the next one would be: a smaller one
+	// may find room on a full disk.
+	value := make([]byte, 32<<10)
+	if _, err := rand.Read(value); err != nil { // nothing that the database could compress
+		return err
+	}
 	taken := make(chan error, 1)
 	go func() {
-		taken <- db.Do(ctx, Unit{Name: "probe", Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error { return q.TouchSecret(ctx, "kind") }})
+		taken <- db.Do(ctx, Unit{Name: "probe", Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error {
+			return q.PutSecret(ctx, pgdb.PutSecretParams{Name: "probe", Value: value})
+		}})
 	}()
 	select {
 	case err := <-taken:

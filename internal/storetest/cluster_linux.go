@@ -21,15 +21,27 @@ type Cluster struct {
 // Start starts a server. The settings come on top of what all servers here have.
 func Start(t testing.TB, settings map[string]string) *Cluster {
 	t.Helper()
-	c := newCluster(t, installed(t))
+	inst := installed(t)
+	return startIn(t, inst, inst.dir, settings)
+}
+
+// StartIn is Start with the server's files on a disk of the test's own.
+func StartIn(t testing.TB, d *Disk, settings map[string]string) *Cluster {
+	t.Helper()
+	return startIn(t, installed(t), d.Dir, settings)
+}
+
+func startIn(t testing.TB, inst *installation, dir string, settings map[string]string) *Cluster {
+	t.Helper()
+	c := newCluster(t, inst, dir)
 	c.must(c.s.create(settings))
 	c.must(c.s.start())
 	return c
 }
 
-func newCluster(t testing.TB, inst *installation) *Cluster {
+func newCluster(t testing.TB, inst *installation, in string) *Cluster {
 	t.Helper()
-	dir, err := os.MkdirTemp(inst.dir, "cluster-")
+	dir, err := os.MkdirTemp(in, "cluster-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +75,7 @@ func (c *Cluster) Exec(sql string) {
 // Standby starts a second server that follows c. From here on c acknowledges a commit when the standby has it too.
 func (c *Cluster) Standby(t testing.TB) *Cluster {
 	t.Helper()
-	standby := newCluster(t, c.s.installation)
+	standby := newCluster(t, c.s.installation, c.s.dir)
 	name := filepath.Base(filepath.Dir(standby.s.data))
 	standby.must(c.s.run("pg_basebackup", "--pgdata="+standby.s.data, "--write-recovery-conf", "--checkpoint=fast", "--no-sync",
 		fmt.Sprintf("--dbname=host=127.0.0.1 port=%d user=postgres application_name=%s", c.s.port, name)))

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -234,16 +233,6 @@ func gone(t *testing.T, server int) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// publicDir returns a temporary folder that another user can enter.
-func publicDir(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 func connect(t *testing.T, database string) *pgx.Conn {

@@ -62,11 +62,16 @@ func (q *Queries) InsertSecret(ctx context.Context, arg InsertSecretParams) erro
 	return err
 }
 
-const touchSecret = `-- name: TouchSecret :exec
-UPDATE secret SET value = value WHERE name = $1
+const putSecret = `-- name: PutSecret :exec
+INSERT INTO secret (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value
 `
 
-func (q *Queries) TouchSecret(ctx context.Context, name string) error {
-	_, err := q.db.Exec(ctx, touchSecret, name)
+type PutSecretParams struct {
+	Name  string `db:"name"`
+	Value []byte `db:"value"`
+}
+
+func (q *Queries) PutSecret(ctx context.Context, arg PutSecretParams) error {
+	_, err := q.db.Exec(ctx, putSecret, arg.Name, arg.Value)
 	return err
 }

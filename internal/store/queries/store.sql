@@ -4,8 +4,8 @@ SELECT value FROM secret WHERE name = sqlc.arg(name);
 -- name: InsertSecret :exec
 INSERT INTO secret (name, value) VALUES (sqlc.arg(name), sqlc.arg(value)) ON CONFLICT DO NOTHING;
 
--- name: TouchSecret :exec
-UPDATE secret SET value = value WHERE name = sqlc.arg(name);
+-- name: PutSecret :exec
+INSERT INTO secret (name, value) VALUES (sqlc.arg(name), sqlc.arg(value)) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 -- Whether any row of a group is there: the group is one transaction, so that one stands for all. An id of 0 names none.
 -- name: CountWritten :one
