@@ -130,14 +130,14 @@ func (d *Dispatcher) start(ctx context.Context) (next time.Time, err error) {
 // workOn does a queue's due tasks until none is left. One node at a time works a queue; who finds it claimed may leave it:
 // whoever has it looks once more when it has let go.
 func (d *Dispatcher) workOn(ctx context.Context, queue string, work Work) {
-	release, claimed, err := d.db.Claim(ctx, "queue "+queue)
+	claim, claimed, err := d.db.Claim(ctx, "queue "+queue)
 	if err != nil && ctx.Err() == nil {
 		d.log.Error("outbox: claim a queue", "queue", queue, "err", err)
 		d.rest(ctx, time.Second)
 	}
 	defer func() {
 		if claimed {
-			release()
+			claim.Release()
 		}
 		d.mu.Lock()
 		delete(d.busy, queue)
@@ -191,6 +191,9 @@ func (d *Dispatcher) workOn(ctx context.Context, queue string, work Work) {
 			faults = 0
 		}
 		d.rest(ctx, held)
+		if !claim.Held(ctx) {
+			return // another node may have it by now
+		}
 	}
 }
 

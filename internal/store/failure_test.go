@@ -365,16 +365,19 @@ func TestServerRestarts(t *testing.T) {
 		}}); err != nil {
 			t.Error(err)
 		}
-		release, ok, err := db.Claim(t.Context(), "name")
-		if !ok || err != nil {
+		claim, ok, err := db.Claim(t.Context(), "name")
+		if !ok || err != nil || !claim.Held(t.Context()) {
 			t.Errorf("a claim: %v %v", ok, err)
 		}
 		restart()
-		release()
-		if release, ok, err = db.Claim(t.Context(), "name"); !ok || err != nil {
+		if claim.Held(t.Context()) {
+			t.Error("the claim has outlived the server")
+		}
+		claim.Release()
+		if claim, ok, err = db.Claim(t.Context(), "name"); !ok || err != nil {
 			t.Errorf("the claim after a restart: %v %v", ok, err)
 		}
-		release()
+		claim.Release()
 		if err := db.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -375,7 +375,7 @@ type claims struct {
 	conn *pgx.Conn // guarded by mu; nil while there is none
 }
 
-func (p *postgres) claim(ctx context.Context, name string) (release func(), ok bool, err error) {
+func (p *postgres) claim(ctx context.Context, name string) (claim Claim, ok bool, err error) {
 	c := &p.claims
 	h := fnv.New64a()
 	h.Write([]byte(name))
@@ -386,7 +386,7 @@ func (p *postgres) claim(ctx context.Context, name string) (release func(), ok b
 		if c.conn == nil || c.conn.IsClosed() {
 			if c.conn, err = pgx.ConnectConfig(ctx, c.config); err != nil {
 				c.conn = nil
-				return nil, false, fault(err)
+				return claim, false, fault(err)
 			}
 		}
 		err = c.conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", key).Scan(&ok)
@@ -395,16 +395,22 @@ func (p *postgres) claim(ctx context.Context, name string) (release func(), ok b
 		}
 	}
 	if err != nil || !ok {
-		return nil, false, fault(err)
+		return claim, false, fault(err)
 	}
-	held := c.conn
-	return func() {
+	on := c.conn
+	claim.Held = func(ctx context.Context) bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.conn == held {
-			_, _ = c.conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", key) // a connection that fails has lost it
+		return c.conn == on && on.Ping(ctx) == nil
+	}
+	claim.Release = func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.conn == on {
+			_, _ = on.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", key) // a connection that fails has lost it
 		}
-	}, true, nil
+	}
+	return claim, true, nil
 }
 
 func (c *claims) close() {

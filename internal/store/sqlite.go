@@ -109,8 +109,8 @@ func (s *sqlite) shared() bool { return false }
 func (s *sqlite) take(context.Context, string, float64, float64, float64) (bool, error) {
 	return false, errors.New("one node keeps its buckets in memory")
 }
-func (s *sqlite) claim(context.Context, string) (release func(), ok bool, err error) {
-	return func() {}, true, nil
+func (s *sqlite) claim(context.Context, string) (Claim, bool, error) {
+	return Claim{Held: func(context.Context) bool { return true }, Release: func() {}}, true, nil
 }
 
 func (s *sqlite) openWriter(ctx context.Context) (err error) {

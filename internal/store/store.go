@@ -65,7 +65,7 @@ type engine interface {
 	read(ctx context.Context, fn func(q *pgdb.Queries) error) error
 
 	// claim takes a name that one node alone has at a time.
-	claim(ctx context.Context, name string) (release func(), ok bool, err error)
+	claim(ctx context.Context, name string) (c Claim, ok bool, err error)
 
 	// take removes units from a bucket that all nodes have in common, or leaves it when it has fewer.
 	take(ctx context.Context, bucket string, perSecond, most, units float64) (bool, error)
@@ -161,9 +161,16 @@ func (db *DB) Read(ctx context.Context, fn func(q *pgdb.Queries) error) error {
 	return db.engine.read(ctx, fn)
 }
 
-// Claim takes a name that one node alone has at a time, until release. A node that dies loses what it had; so may one whose
-// connection to the database breaks, without noticing: what is done under a claim has to bear being done twice.
-func (db *DB) Claim(ctx context.Context, name string) (release func(), ok bool, err error) {
+// Claim is a name that a node has alone.
+type Claim struct {
+	Held    func(ctx context.Context) bool // asks the database
+	Release func()
+}
+
+// Claim takes a name that one node alone has at a time, until it is released. A node that dies loses what it had; so does one
+// whose connection to the database breaks, which it notices when it asks: what is done under a claim has to bear being done
+// twice.
+func (db *DB) Claim(ctx context.Context, name string) (c Claim, ok bool, err error) {
 	return db.engine.claim(ctx, name)
 }
 
