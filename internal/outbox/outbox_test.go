@@ -31,8 +31,13 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return newNode(t, filepath.Join(t.TempDir(), "books.db"))
+}
+
+func newNode(t *testing.T, database string) *rig {
+	t.Helper()
 	clock := store.NewClock(nil)
-	db, err := store.Open(t.Context(), store.Config{Database: filepath.Join(t.TempDir(), "books.db"), Clock: clock})
+	db, err := store.Open(t.Context(), store.Config{Database: database, Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,8 +122,10 @@ func (r *rig) deliveries(appID string) (all []pgdb.Delivery) {
 }
 
 // run starts a dispatcher for the test's time.
-func (r *rig) run(w *Webhooks) {
-	d := NewDispatcher(r.db, slog.New(slog.NewTextHandler(r.Output(), nil)), map[string]Work{"webhook": {Most: 1, Run: Each(w.Deliver)}})
+func (r *rig) run(w *Webhooks) { r.work(map[string]Work{"webhook": {Most: 1, Run: Each(w.Deliver)}}) }
+
+func (r *rig) work(work map[string]Work) {
+	d := NewDispatcher(r.db, slog.New(slog.NewTextHandler(r.Output(), nil)), work)
 	ctx, stop := context.WithCancel(r.Context())
 	var ended sync.WaitGroup
 	ended.Go(func() { d.Run(ctx) })
@@ -130,12 +137,12 @@ func (r *rig) until(what string, ok func() bool) {
 	r.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			r.Fatalf("not within 10 s: %s", what)
+			r.Fatalf("not within 30 s: %s", what)
 		}
 	}
 }

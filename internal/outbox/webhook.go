@@ -186,6 +186,12 @@ func (w *Webhooks) result(v *store.View, t pgdb.Task, a pgdb.DeliveryAttempt) er
 	if a.Attempt == 0 { // it was not pending, so it was not tried
 		return nil
 	}
+	if d.Attempts >= a.Attempt { // another node had the queue meanwhile, and has booked a try of its own and what follows
+		if a.Fault != "" || d.State == Delivered {
+			return nil
+		}
+		a.Attempt = d.Attempts + 1
+	}
 	v.AddAttempt(a)
 	d.Attempts = a.Attempt
 	switch {
