@@ -227,15 +227,17 @@ func (p *postgres) read(ctx context.Context, fn func(q *pgdb.Queries) error) err
 		return fault(err)
 	}
 	s := &snapshot{conn: conn.Conn()}
-	err = fn(pgdb.New(marked{s, fault}))
-	if s.stale && ctx.Err() == nil {
+	s.renew = func() (err error) {
 		conn.Release()
 		p.pool.Reset() // its connections may be from before a restart or a failover
-		if conn, err = p.pool.Acquire(ctx); err != nil {
-			return fault(err)
+		if conn, err = p.pool.Acquire(ctx); err == nil {
+			s.conn = conn.Conn()
 		}
-		s = &snapshot{conn: conn.Conn()}
-		err = fn(pgdb.New(marked{s, fault}))
+		return err
+	}
+	err = fn(pgdb.New(marked{s, fault}))
+	if conn == nil {
+		return err
 	}
 	if s.begun && !s.conn.IsClosed() {
 		_, _ = s.conn.Exec(context.WithoutCancel(ctx), "ROLLBACK") // nothing was written, and a connection that fails is dropped
@@ -257,7 +259,7 @@ func ReadPostgres(ctx context.Context, url string, fn func(q *pgdb.Queries) erro
 type snapshot struct {
 	conn  *pgx.Conn
 	begun bool
-	stale bool // the connection was broken before it began
+	renew func() error // puts another connection in the place of one that was broken before the first query; may be nil
 }
 
 func (s *snapshot) Exec(context.Context, string, ...any) (pgconn.CommandTag, error) {
@@ -268,17 +270,31 @@ func (s *snapshot) Query(ctx context.Context, query string, args ...any) (pgx.Ro
 	if s.begun {
 		return s.conn.Query(ctx, query, args...)
 	}
+	results, err := s.begin(ctx, query, args)
+	if err != nil && s.conn.IsClosed() && s.renew != nil && ctx.Err() == nil {
+		if err := s.renew(); err != nil {
+			return nil, err
+		}
+		results, err = s.begin(ctx, query, args)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.begun = true
+	rows, err := results.Query()
+	return &snapshotRows{rows, results}, err
+}
+
+// begin sends the first query behind the beginning, so that it costs no round trip of its own.
+func (s *snapshot) begin(ctx context.Context, query string, args []any) (pgx.BatchResults, error) {
 	b := &pgx.Batch{}
 	b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 	b.Queue(query, args...)
 	results := s.conn.SendBatch(ctx, b)
 	if _, err := results.Exec(); err != nil {
-		s.stale = s.conn.IsClosed()
 		return nil, errors.Join(err, results.Close())
 	}
-	s.begun = true
-	rows, err := results.Query()
-	return &snapshotRows{rows, results}, err
+	return results, nil
 }
 
 func (s *snapshot) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
