@@ -55,6 +55,11 @@ fuzz: ## every fuzz target for FUZZTIME (default 20s)
 .PHONY: sim
 sim: ## simulate the books: SEED (default 1), STEPS (default 100000); TMPDIR=/dev/shm is faster
 	$(GO) test ./internal/sim -run 'TestSim$$' -v -count 1 -timeout 0 -seed=$${SEED:-1} -steps=$${STEPS:-100000}
+SECONDS ?= 120
+
+.PHONY: stress
+stress: ## kill servers under load and judge the answers, on each engine for SECONDS (default 120); SEED=n repeats
+	$(GO) test ./internal/server -run TestStress -timeout 0 -v -artifacts -outputdir . -stress $(SECONDS)s $(if $(SEED),-seed $(SEED))
 
 .PHONY: bench
 bench: ## the figures, each with what it was measured by

@@ -43,7 +43,7 @@ func BenchmarkCalls(b *testing.B) {
 			r := startConfig(b, cfg)
 			r.fund("1000000.00", "1000000.00")
 			r.stop()
-			r, kill := startElsewhere(b, cfg.Data)
+			r, kill := startElsewhere(b, cfg.Data, "")
 			defer kill()
 			bodies := sealShares(b, r, b.N)
 			cores := min(clients, runtime.GOMAXPROCS(0))

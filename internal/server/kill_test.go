@@ -25,8 +25,19 @@ import (
 
 var seed = flag.Uint64("seed", 0, "of the moments at which the server is killed; 0: others each time")
 
-// serveVariable makes this program the server that is to be killed; it names the data folder.
-const serveVariable = "INFINIA_TEST_SERVE"
+// seedOf is the seed that was asked for, or another one each time.
+var seedOf = sync.OnceValue(func() uint64 {
+	if *seed != 0 {
+		return *seed
+	}
+	return uint64(time.Now().UnixNano())
+})
+
+// What makes this program the server that is to be killed: its data folder, and its database unless that is there.
+const (
+	serveVariable    = "INFINIA_TEST_SERVE"
+	databaseVariable = "INFINIA_TEST_DATABASE"
+)
 
 func TestMain(m *testing.M) {
 	if data := os.Getenv(serveVariable); data != "" {
@@ -38,7 +49,7 @@ func TestMain(m *testing.M) {
 // serveUntilKilled serves until its parent kills it, or is gone itself.
 func serveUntilKilled(data string) {
 	if _, err := StartSandbox(context.Background(), SandboxConfig{
-		Config: Config{Data: data, HTTP: "127.0.0.1:0", SFTP: "127.0.0.1:0", CallsPerSecond: 1e6}}); err != nil {
+		Config: Config{Data: data, Database: os.Getenv(databaseVariable), HTTP: "127.0.0.1:0", SFTP: "127.0.0.1:0", CallsPerSecond: 1e6}}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -48,10 +59,10 @@ func serveUntilKilled(data string) {
 }
 
 // startElsewhere starts a server over data in a process of its own. The rig has no more of it than the wire.
-func startElsewhere(t testing.TB, data string) (r *rig, kill func()) {
+func startElsewhere(t testing.TB, data, database string) (r *rig, kill func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), serveVariable+"="+data)
+	cmd.Env = append(os.Environ(), serveVariable+"="+data, databaseVariable+"="+database, "GORACE=halt_on_error=1")
 	cmd.Stderr = t.Output()
 	if _, err := cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -67,7 +78,9 @@ func startElsewhere(t testing.TB, data string) (r *rig, kill func()) {
 		if err := cmd.Process.Kill(); err != nil {
 			t.Error(err)
 		}
-		cmd.Wait() //nolint:errcheck // it was killed
+		if cmd.Wait(); cmd.ProcessState.Exited() {
+			t.Errorf("the server ended by itself: %s", cmd.ProcessState)
+		}
 	})
 	t.Cleanup(kill)
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
@@ -94,7 +107,7 @@ type load struct {
 // killDuring has callers share one unit each, again and again, and kills the server after some answers and a while more.
 func killDuring(t *testing.T, data string, round, answers int, while time.Duration) *load {
 	t.Helper()
-	r, kill := startElsewhere(t, data)
+	r, kill := startElsewhere(t, data, "")
 	l := &load{}
 	enough := make(chan struct{})
 	var callers sync.WaitGroup
@@ -136,11 +149,8 @@ func killDuring(t *testing.T, data string, round, answers int, while time.Durati
 
 func TestKilledDuringShares(t *testing.T) {
 	t.Parallel()
-	if *seed == 0 {
-		*seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("repeat with -seed %d", *seed)
-	random := rand.New(rand.NewPCG(*seed, 0))
+	t.Logf("repeat with -seed %d", seedOf())
+	random := rand.New(rand.NewPCG(seedOf(), 0))
 	data := t.TempDir()
 	set := store.Settings{SettleDelayMillis: 200}
 	r := startConfig(t, testConfig(t, data, set))
