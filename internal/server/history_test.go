@@ -57,11 +57,14 @@ const (
 type answer struct {
 	came      bool
 	code      infinia.Code        // of a refusal; a query tells it too
-	status    infinia.ShareStatus // of a share; empty: accepted, and in which state is another act's to tell
+	status    infinia.ShareStatus // of a share
 	available int64
 	held      int64
 	settled   int64 // of a seller
 }
+
+// accepted is the status of a share whose state another act tells.
+const accepted infinia.ShareStatus = "accepted"
 
 func (h *history) now() int64 { return int64(time.Since(h.began)) }
 
@@ -82,7 +85,9 @@ func (h *history) close(ended int64) {
 	for _, act := range h.acts {
 		q, a := act.Input.(ask), act.Output.(answer)
 		if q.verb == doQuery && act.Call >= ended {
-			outcome[q.no] = answer{came: true, code: a.code}
+			if outcome[q.no] = (answer{came: true, code: a.code}); a.code == "" {
+				outcome[q.no] = answer{came: true, status: accepted}
+			}
 		}
 	}
 	h.acts = slices.DeleteFunc(h.acts, func(act porcupine.Operation) bool {
@@ -247,8 +252,7 @@ func (b books) share(q ask, a answer) (bool, books) {
 		return !a.came || a.code == refusal, b.write(q.no, refusal[len(refusal)-1])
 	}
 	s.committed += q.amount
-	accepted := a.code == "" && (a.status == infinia.ShareProcessing || a.status == "")
-	return !a.came || accepted, b.write(q.no, shareHeld)
+	return !a.came || a.code == "" && (a.status == infinia.ShareProcessing || a.status == accepted), b.write(q.no, shareHeld)
 }
 
 // tell compares what is told of a share with what is known of it.
@@ -261,11 +265,11 @@ func (b books) tell(q ask, a answer) (bool, books) {
 			b.sellers[q.seller].ended += q.amount
 			return a.code == "", b.write(q.no, shareSettled)
 		}
-		return a.code == "" && (a.status == infinia.ShareProcessing || a.status == ""), b
+		return a.code == "" && (a.status == infinia.ShareProcessing || a.status == accepted), b
 	case shareSettled:
-		return a.code == "" && (a.status == infinia.ShareSuccess || a.status == ""), b
+		return a.code == "" && (a.status == infinia.ShareSuccess || a.status == accepted), b
 	case shareReleased:
-		return a.code == "" && (a.status == infinia.ShareFailed || a.status == ""), b
+		return a.code == "" && (a.status == infinia.ShareFailed || a.status == accepted), b
 	default:
 		return strings.HasPrefix(string(a.code), "BIZ-") && a.code[len(a.code)-1] == letter, b
 	}
@@ -293,7 +297,7 @@ func TestHistoryIsJudged(t *testing.T) {
 	}
 	is := func(s infinia.ShareStatus) answer { return answer{came: true, status: s} }
 	refused := func(c infinia.Code) answer { return answer{came: true, code: c} }
-	accepted, accepting, success, failed := is(""), is(infinia.ShareProcessing), is(infinia.ShareSuccess), is(infinia.ShareFailed)
+	accepting, success, failed := is(infinia.ShareProcessing), is(infinia.ShareSuccess), is(infinia.ShareFailed)
 	done := answer{came: true}
 	for _, c := range []struct {
 		name  string
@@ -342,7 +346,7 @@ func TestHistoryIsJudged(t *testing.T) {
 			at(4, 5, balance, has(15000, 0, 0))}},
 		{"unanswered and done twice", false, []porcupine.Operation{at(0, never, share(0, 0, 1000), answer{}), at(2, 3, share(0, 0, 1000), accepting),
 			at(4, 5, balance, has(13000, 2000, 0))}},
-		{"unanswered, repeated, and settled meanwhile", true, []porcupine.Operation{at(0, 9, share(0, 0, 1000), accepted), at(8, 9, query(0, 1000), success),
+		{"unanswered, repeated, and settled meanwhile", true, []porcupine.Operation{at(0, 9, share(0, 0, 1000), is(accepted)), at(8, 9, query(0, 1000), success),
 			at(10, 11, balance, has(14000, 0, 0))}},
 		{"accepted while frozen", false, []porcupine.Operation{at(0, 1, freeze, done), at(2, 3, share(0, 0, 1000), accepting)}},
 		{"accepted beside a freeze, and released by it", true, []porcupine.Operation{at(0, 1, share(0, 0, 1000), accepting), at(2, 9, freeze, done),

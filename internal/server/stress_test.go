@@ -410,7 +410,7 @@ func (c *stressClient) do(q ask, givesUp bool, try func(r *rig) (answer, error))
 		switch {
 		case err == nil && n > 0 && a.code == "" && q.verb == doShare: // it was accepted at any of the tries, and found so at the last
 			back := c.now()
-			c.add(c.id, asked, back, q, answer{came: true})
+			c.add(c.id, asked, back, q, answer{came: true, status: accepted})
 			q.verb, a.came = doQuery, true
 			c.add(c.id, call, back, q, a)
 			return
