@@ -23,6 +23,7 @@ type devCmd struct {
 	KeyBits  int    `default:"4096" help:"Bits of the keys that are made."`
 	Review   bool   `help:"Bindings of the demo app wait for an operator, when the sandbox is made, instead of being approved when the seller confirms."`
 	Verbose  bool   `short:"v" help:"Log everything."`
+	lostLog
 }
 
 func (c devCmd) Run(ctx context.Context, con console) error {
@@ -38,7 +39,7 @@ func (c devCmd) Run(ctx context.Context, con console) error {
 		fmt.Fprintln(con.err, "note: this sandbox is made already; --review and --callback change nothing, infinia app settings does")
 	}
 	s, err := server.StartSandbox(ctx, server.SandboxConfig{
-		Config: server.Config{Data: data, Database: c.DB, HTTP: c.HTTP, SFTP: c.SFTP, KeyBits: c.KeyBits,
+		Config: server.Config{Data: data, Database: c.DB, HTTP: c.HTTP, SFTP: c.SFTP, KeyBits: c.KeyBits, AcceptLostLog: c.AcceptLostLog,
 			Log: slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level}))},
 		Settings: store.Settings{AutoApprove: !c.Review, CallbackURL: c.Callback, UploadQuietSeconds: 1, SettleDelayMillis: 1000},
 	})
@@ -46,7 +47,7 @@ func (c devCmd) Run(ctx context.Context, con console) error {
 		return hinted{err, "another sandbox? --http and --sftp take other addresses, port 0 a free one"}
 	}
 	if err != nil {
-		return err
+		return c.hint(err)
 	}
 	flag := ""
 	if c.Data != ".infinia" {

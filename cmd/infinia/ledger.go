@@ -86,34 +86,33 @@ func (c ledgerVerify) Run(ctx context.Context, con console) error {
 }
 
 func printVerdict(w io.Writer, v admin.Verification) error {
+	printFaults(w, v)
+	_, err := fmt.Fprintln(w, verdict(v))
+	return err
+}
+
+func printFaults(w io.Writer, v admin.Verification) {
 	for _, fault := range v.Faults {
 		fmt.Fprintln(w, "fault:", clean(fault))
 	}
-	verdict := "sound"
+}
+
+func verdict(v admin.Verification) string {
+	word := "sound"
 	if !v.Sound {
-		verdict = "not sound"
+		word = "not sound"
 	}
-	_, err := fmt.Fprintf(w, "%s: accounts %d, postings %d, shares %d, requests %d, trade rows %d\n",
-		verdict, v.Accounts, v.Postings, v.Shares, v.Requests, v.Rows)
-	return err
+	return fmt.Sprintf("%s: accounts %d, postings %d, shares %d, requests %d, trade rows %d", word, v.Accounts, v.Postings, v.Shares, v.Requests, v.Rows)
 }
 
 func (c ledgerVerify) verify(ctx context.Context) (v admin.Verification, err error) {
 	if c.DB == "" {
 		return asked(c.operator, func(api *admin.Client) (admin.Verification, error) { return api.Verify(ctx) })
 	}
-	var r ledger.Report
-	check := func(q *pgdb.Queries) (err error) { r, err = ledger.Verify(ctx, q); return err }
-	verdict := func() admin.Verification {
-		return admin.Verification{Sound: len(r.Faults) == 0, Faults: append([]string{}, r.Faults...), Accounts: r.Accounts, Postings: r.Postings,
-			Shares: r.Shares, Requests: r.Requests, Rows: r.Rows}
-	}
 	if store.IsPostgres(c.DB) {
-		err := store.ReadPostgres(ctx, c.DB, check)
-		return verdict(), err
-	}
-	if _, err := os.Stat(c.DB); err != nil {
-		return v, err
+		var r ledger.Report
+		err := store.ReadPostgres(ctx, c.DB, func(q *pgdb.Queries) (err error) { r, err = ledger.Verify(ctx, q); return err })
+		return verification(r), err
 	}
 	dir, err := os.MkdirTemp("", "infinia-verify-")
 	if err != nil {
@@ -124,11 +123,24 @@ func (c ledgerVerify) verify(ctx context.Context) (v admin.Verification, err err
 	if err := store.Copy(ctx, c.DB, path); err != nil {
 		return v, fmt.Errorf("%s: %w", c.DB, err)
 	}
-	db, err := store.Open(ctx, store.Config{Database: path})
+	db, err := store.Open(ctx, store.Config{Database: path}) // a copy from an earlier version gets the tables of this one
 	if err != nil {
 		return v, err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	err = db.Read(ctx, check)
-	return verdict(), err
+	if err := db.Close(); err != nil {
+		return v, err
+	}
+	return verifyCopy(ctx, path)
+}
+
+// verifyCopy checks a file that nobody writes to, for damage and its books.
+func verifyCopy(ctx context.Context, path string) (admin.Verification, error) {
+	var r ledger.Report
+	err := store.ReadCopy(ctx, path, func(q *pgdb.Queries) (err error) { r, err = ledger.Verify(ctx, q); return err })
+	return verification(r), err
+}
+
+func verification(r ledger.Report) admin.Verification {
+	return admin.Verification{Sound: len(r.Faults) == 0, Faults: append([]string{}, r.Faults...), Accounts: r.Accounts, Postings: r.Postings,
+		Shares: r.Shares, Requests: r.Requests, Rows: r.Rows}
 }

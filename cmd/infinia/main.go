@@ -32,6 +32,8 @@ type commands struct {
 	Dev   devCmd   `cmd:"" help:"A sandbox on this machine: generated keys, a demo app, a clock that can be moved."`
 	Serve serveCmd `cmd:"" help:"The same engine in production."`
 
+	Backup backupCmd `cmd:"" help:"Copy a server's SQLite database while it serves, and verify the copy."`
+
 	Version versionCmd `cmd:"" help:"Which version this is."`
 
 	Call callCmd `cmd:"" group:"Integrator" help:"Seal, send and open one call of the API."`

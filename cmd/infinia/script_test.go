@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"capture": capture,
 			"confirm": confirm,
 			"sql":     execSQL,
+			"damage":  damage,
 			"upload":  upload,
 		},
 	})
@@ -122,6 +124,16 @@ func execSQL(ts *testscript.TestScript, neg bool, args []string) {
 	defer db.Close()
 	_, err = db.Exec(args[1])
 	ts.Check(err)
+}
+
+// damage overwrites a page of a database.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	page, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY, 0)
+	ts.Check(err)
+	_, err = f.WriteAt(make([]byte, 4096), (page-1)*4096)
+	ts.Check(errors.Join(err, f.Close()))
 }
 
 // upload puts a file by SFTP and renames it to its final name.

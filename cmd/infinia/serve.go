@@ -19,6 +19,7 @@ import (
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/server"
+	"github.com/openinfinia/infinia/internal/store"
 )
 
 // serveCmd runs the system in production until it is told to stop.
@@ -38,12 +39,26 @@ type serveCmd struct {
 	ErrorLink   time.Duration     `name:"error-link" default:"24h" help:"How long a link to an error file opens it."`
 	RequestData int               `name:"request-data" default:"65536" help:"Most characters of requestData."`
 	CallRate    float64           `name:"call-rate" default:"200" help:"Most calls a second from one address."`
+	lostLog
+}
+
+// lostLog is for the one start after a database file has lost its log.
+type lostLog struct {
+	AcceptLostLog bool `env:"-" help:"Start over an SQLite file whose write-ahead log is lost: the commits that were in it are gone. For this one start."`
+}
+
+// hint tells of it where it matters.
+func (lostLog) hint(err error) error {
+	if errors.Is(err, store.ErrLogMissing) {
+		return hinted{err, "--accept-lost-log starts without those commits; sqlite3 also leaves a file like this, with nothing lost, when it opens one after a crash, and by its .backup"}
+	}
+	return err
 }
 
 func (c serveCmd) Run(ctx context.Context, con console) error {
 	cfg := server.Config{Data: c.Data, Database: c.DB, HTTP: c.HTTP, SFTP: c.SFTP, PublicURL: c.PublicURL, TLSCert: c.TLSCert, TLSKey: c.TLSKey,
 		BehindProxy: c.BehindProxy, Paths: map[infinia.Operation]string{}, ErrorLinkValid: c.ErrorLink, RequestDataMost: c.RequestData,
-		CallsPerSecond: c.CallRate, Log: slog.New(slog.NewJSONHandler(con.err, nil))}
+		CallsPerSecond: c.CallRate, AcceptLostLog: c.AcceptLostLog, Log: slog.New(slog.NewJSONHandler(con.err, nil))}
 	if c.TLSCert == "" && !c.BehindProxy {
 		return fmt.Errorf("TLS is required: give --tls-cert and --tls-key, or --behind-proxy when a proxy in front ends it")
 	}
@@ -82,7 +97,7 @@ func (c serveCmd) Run(ctx context.Context, con console) error {
 	}
 	s, err := server.Start(ctx, cfg)
 	if err != nil {
-		return err
+		return c.hint(err)
 	}
 	signal.Ignore(syscall.SIGHUP) // a terminal that goes away is no reason to stop
 	cfg.Log.Info("ready", "http", s.URL, "sftp", s.SFTP, "publicURL", c.PublicURL)

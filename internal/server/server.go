@@ -43,6 +43,8 @@ type Config struct {
 	HTTP     string // address to listen on; port 0 takes a free one
 	SFTP     string
 
+	AcceptLostLog bool // start over an SQLite file whose log is lost, without the commits in it
+
 	PublicURL   string            // where browsers reach the server; the sandbox's default is the HTTP address
 	AdminTokens map[string]string // operator's name to token
 	Sandbox     bool              // the same engine with a clock that can be moved, private webhook addresses and http links
@@ -119,7 +121,8 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 			return nil, fmt.Errorf("%s: %w: each node has a folder of its own", cfg.Data, err)
 		}
 	}
-	if s.DB, err = store.Open(ctx, store.Config{Database: cmp.Or(cfg.Database, filepath.Join(cfg.Data, databaseName)), Clock: cfg.Clock}); err != nil {
+	if s.DB, err = store.Open(ctx, store.Config{Database: cmp.Or(cfg.Database, filepath.Join(cfg.Data, databaseName)), Clock: cfg.Clock,
+		AcceptLostLog: cfg.AcceptLostLog}); err != nil {
 		return nil, err
 	}
 	if err := markKind(ctx, s.DB, cfg.Sandbox); err != nil {

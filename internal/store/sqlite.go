@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -36,7 +35,7 @@ type sqlite struct {
 	gone     chan struct{}
 }
 
-func openSQLite(ctx context.Context, path string, clock *Clock) (_ *sqlite, err error) {
+func openSQLite(ctx context.Context, path string, acceptLostLog bool, clock *Clock) (_ *sqlite, err error) {
 	s := &sqlite{clock: clock, carried: newView(), gone: make(chan struct{})}
 	dsn := func(pragmas ...string) string {
 		q := url.Values{"_pragma": append(pragmas, "busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)")}
@@ -50,14 +49,17 @@ func openSQLite(ctx context.Context, path string, clock *Clock) (_ *sqlite, err 
 			err = errors.Join(err, s.unlock())
 		}
 	}()
-	// The keys are in it. SQLite gives the files beside it the same mode.
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := prepareFile(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(file.Chmod(0o600), file.Close()); err != nil {
+	if err := f.logFits(); err != nil && !(acceptLostLog && errors.Is(err, ErrLogMissing)) {
+		if f.made {
+			err = errors.Join(err, os.Remove(path))
+		}
 		return nil, err
 	}
+	defer func() { err = damaged(err) }()
 	if s.pool, err = sql.Open("sqlite", dsn("cache_size(-65536)")); err != nil {
 		return nil, err
 	}
@@ -67,6 +69,12 @@ func openSQLite(ctx context.Context, path string, clock *Clock) (_ *sqlite, err 
 		}
 	}()
 	s.pool.SetMaxOpenConns(1)
+	if err := f.checkAtStart(ctx, s.pool); err != nil {
+		return nil, err
+	}
+	if err := f.markInUse(ctx, s.pool); err != nil { // before any other change
+		return nil, err
+	}
 	folder, err := fs.Sub(migrations, "migrations/sqlite")
 	if err != nil {
 		return nil, err
@@ -101,7 +109,7 @@ func (s *sqlite) close() error {
 			r.conn.Close()
 		}
 	}
-	return errors.Join(s.writer.Close(), s.readPool.Close(), s.pool.Close(), s.unlock())
+	return errors.Join(s.readPool.Close(), markWhole(context.Background(), s.writer), s.writer.Close(), s.pool.Close(), s.unlock())
 }
 
 // One process alone has the file.
@@ -356,25 +364,3 @@ func (r *sqliteRows) Close() {
 	}
 }
 func (r *sqliteRows) Err() error { return fault(errors.Join(r.rows.Err(), r.err)) }
-
-// Copy takes a snapshot of a database, to which a server may be writing, into a new file. It changes nothing at from.
-func Copy(ctx context.Context, from, to string) (err error) {
-	path, err := filepath.Abs(from)
-	if err != nil {
-		return err
-	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: "mode=ro"}).String())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	var tables int
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name IN ('goose_db_version', 'account', 'posting')`).Scan(&tables); err != nil {
-		return err
-	}
-	if tables != 3 {
-		return errors.New("this database holds no books of infinia")
-	}
-	_, err = db.ExecContext(ctx, `VACUUM INTO ?`, to)
-	return err
-}

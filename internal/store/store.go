@@ -30,6 +30,8 @@ type Config struct {
 	Database string    // an SQLite file, whose folder must exist, or a postgres:// URL
 	Clock    *Clock    // nil: the machine's clock
 	Random   io.Reader // nil: crypto/rand
+
+	AcceptLostLog bool // open an SQLite file without the log that belongs to it, and so without the last commits
 }
 
 // DB is an open database. Each node has one, with one writer that folds what waits; over SQLite there is one node.
@@ -112,7 +114,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		name = withoutPassword(name)
 		db.engine, err = openPostgres(ctx, cfg.Database, db.Clock)
 	} else {
-		db.engine, err = openSQLite(ctx, cfg.Database, db.Clock)
+		db.engine, err = openSQLite(ctx, cfg.Database, cfg.AcceptLostLog, db.Clock)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, err)
