@@ -12,6 +12,9 @@ import (
 	"strconv"
 	"strings"
 
+	driver "modernc.org/sqlite"
+	codes "modernc.org/sqlite/lib"
+
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
@@ -39,6 +42,9 @@ func Copy(ctx context.Context, from, to string) (err error) {
 	defer func() { err = errors.Join(err, db.Close()) }()
 	var tables int
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name IN ('goose_db_version', 'account', 'posting')`).Scan(&tables); err != nil {
+		if e, ok := errors.AsType[*driver.Error](err); ok && (e.Code()&0xff == codes.SQLITE_CANTOPEN || e.Code()&0xff == codes.SQLITE_READONLY) {
+			err = fmt.Errorf("%w: even to read it, SQLite has to write to %[2]s-shm and %[2]s-wal: do this as the user of the server", err, from)
+		}
 		return damaged(err)
 	}
 	if tables != 3 {

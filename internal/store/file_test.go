@@ -275,6 +275,13 @@ func TestFileAndLog(t *testing.T) {
 			}
 			return have
 		}, ""},
+		{"killed, and read by a copy", func(t *testing.T, path string) []string {
+			have := crashed(t, path)
+			if err := Copy(t.Context(), path, path+"0"); err != nil {
+				t.Fatal(err)
+			}
+			return have
+		}, ""},
 		{"a copy put over a killed one's file", func(t *testing.T, path string) []string {
 			whole(t, path+"0")
 			if err := Copy(t.Context(), path+"0", path+"1"); err != nil {

@@ -19,7 +19,10 @@ func Lock(path string) (release func() error, err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, errors.Join(lockFault(fmt.Errorf("lock %s-lock: %w", path, err)), f.Close())
 	}
-	return f.Close, nil
+	return func() error {
+		// A program that is just being started has the descriptor until it runs, and would hold the lock.
+		return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+	}, nil
 }
 
 // lockFault says what to do about a lock that cannot be had.
