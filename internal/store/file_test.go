@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -564,18 +563,5 @@ func TestReadCopyFindsDamage(t *testing.T) {
 	err := ReadCopy(t.Context(), path, func(*pgdb.Queries) error { return nil })
 	if !errors.Is(err, errDamaged) || !strings.Contains(err.Error(), "binding_state") {
 		t.Errorf("an index that does not fit: %v", err)
-	}
-}
-
-func TestLockFault(t *testing.T) {
-	for fault, want := range map[error]string{
-		syscall.EWOULDBLOCK: "another process has it open",
-		syscall.ENOLCK:      "a disk of this machine",
-		syscall.EROFS:       "writes in this folder",
-		syscall.EACCES:      "writes in this folder",
-	} {
-		if err := lockFault(&fs.PathError{Op: "open", Path: "x", Err: fault}); !strings.Contains(err.Error(), want) {
-			t.Errorf("%v: %v", fault, err)
-		}
 	}
 }
