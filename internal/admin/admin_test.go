@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
 	"github.com/openinfinia/infinia/internal/trade"
 )
 
@@ -39,11 +39,10 @@ type rig struct {
 
 const testApp = "demo"
 
-func newRig(t *testing.T, change func(*Config)) *rig {
+func newRig(t *testing.T, engine storetest.Engine, change func(*Config)) *rig {
 	t.Helper()
-	dir := t.TempDir()
 	clock := store.NewClock(func() time.Time { return time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC) })
-	db, err := store.Open(t.Context(), store.Config{Database: filepath.Join(dir, "books.db"), Clock: clock})
+	db, err := store.Open(t.Context(), store.Config{Database: engine.New(t), Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,9 +69,9 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 }
 
 // withApp is a rig with the app that most tests act on.
-func withApp(t *testing.T, set store.Settings) *rig {
+func withApp(t *testing.T, engine storetest.Engine, set store.Settings) *rig {
 	t.Helper()
-	r := newRig(t, nil)
+	r := newRig(t, engine, nil)
 	must(r, r.AddApp, NewApp{Act: r.act(), AppID: testApp, Name: "Demo", Settings: set, PlatformPrivateKey: keyFile(t, "test-platform-2048.pem")})
 	return r
 }
@@ -222,96 +221,106 @@ func (r *rig) due(queue string, work func(context.Context, []pgdb.Task) []error)
 }
 
 func TestToken(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, nil)
-	for name, header := range map[string]string{"none": "", "wrong": "Bearer token-of-eve", "empty": "Bearer ", "another scheme": "Basic token-of-ann"} {
-		for _, path := range []string{"/apps", "/no-such-call", "/openapi.yaml"} {
-			if status, body := r.request("GET", path, header, ""); status != 401 || !strings.Contains(body, "Bearer") {
-				t.Errorf("token %s for %s: %d %s", name, path, status, body)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		t.Parallel()
+		r := newRig(t, engine, nil)
+		for name, header := range map[string]string{"none": "", "wrong": "Bearer token-of-eve", "empty": "Bearer ", "another scheme": "Basic token-of-ann"} {
+			for _, path := range []string{"/apps", "/no-such-call", "/openapi.yaml"} {
+				if status, body := r.request("GET", path, header, ""); status != 401 || !strings.Contains(body, "Bearer") {
+					t.Errorf("token %s for %s: %d %s", name, path, status, body)
+				}
 			}
 		}
-	}
-	if status, _ := r.request("GET", "/apps", "bearer token-of-bob", ""); status != 200 {
-		t.Errorf("the scheme's letter case counts: %d", status)
-	}
-	if status, _ := r.request("GET", "/no-such-call", "Bearer token-of-bob", ""); status != 404 {
-		t.Errorf("no such call: %d", status)
-	}
-	status, body := r.request("GET", "/openapi.json", "", "")
-	var doc struct {
-		OpenAPI string
-		Paths   map[string]any
-	}
-	if err := json.Unmarshal([]byte(body), &doc); err != nil || status != 200 || doc.OpenAPI != "3.1.0" || doc.Paths["/admin/v1/deposits/{id}/reverse"] == nil {
-		t.Errorf("openapi.json: %d %v %.200s", status, err, body)
-	}
+		if status, _ := r.request("GET", "/apps", "bearer token-of-bob", ""); status != 200 {
+			t.Errorf("the scheme's letter case counts: %d", status)
+		}
+		if status, _ := r.request("GET", "/no-such-call", "Bearer token-of-bob", ""); status != 404 {
+			t.Errorf("no such call: %d", status)
+		}
+		status, body := r.request("GET", "/openapi.json", "", "")
+		var doc struct {
+			OpenAPI string
+			Paths   map[string]any
+		}
+		if err := json.Unmarshal([]byte(body), &doc); err != nil || status != 200 || doc.OpenAPI != "3.1.0" || doc.Paths["/admin/v1/deposits/{id}/reverse"] == nil {
+			t.Errorf("openapi.json: %d %v %.200s", status, err, body)
+		}
+	})
 }
 
 func TestEveryFaultAtOnceAndNoValue(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, nil)
-	const secret = "must-not-come-back"
-	status, body := r.request("POST", "/apps", "Bearer token-of-ann", `{"reference":"`+secret+`!","name":7,"platformPrivateKey":"`+secret+`",
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		t.Parallel()
+		r := newRig(t, engine, nil)
+		const secret = "must-not-come-back"
+		status, body := r.request("POST", "/apps", "Bearer token-of-ann", `{"reference":"`+secret+`!","name":7,"platformPrivateKey":"`+secret+`",
 		"settings":{"zone":"`+secret+`","callbackUrl":"`+secret+`"},"clientPublicKey":"`+secret+`"}`)
-	if status != 422 || strings.Contains(body, secret) {
-		t.Errorf("%d %s", status, body)
-	}
-	for _, field := range []string{"reason", "appId", "reference", "name", "platformPrivateKey", "settings.zone", "settings.callbackUrl", "clientPublicKey"} {
-		if !strings.Contains(body, `"location":"body.`+field+`"`) {
-			t.Errorf("%s is not named in %s", field, body)
+		if status != 422 || strings.Contains(body, secret) {
+			t.Errorf("%d %s", status, body)
 		}
-	}
-	if status, body = r.request("POST", "/apps", "Bearer token-of-ann", `{"reference":`); status != 400 {
-		t.Errorf("cut body: %d %s", status, body)
-	}
-	if status, body = r.request("GET", "/apps?most=501&before=x", "Bearer token-of-ann", ""); status != 422 || !strings.Contains(body, "query.most") || !strings.Contains(body, "query.before") {
-		t.Errorf("wrong page: %d %s", status, body)
-	}
-	if status, body = r.request("GET", "/apps?mots=5", "Bearer token-of-ann", ""); status != 422 {
-		t.Errorf("unknown parameter: %d %s", status, body)
-	}
+		for _, field := range []string{"reason", "appId", "reference", "name", "platformPrivateKey", "settings.zone", "settings.callbackUrl", "clientPublicKey"} {
+			if !strings.Contains(body, `"location":"body.`+field+`"`) {
+				t.Errorf("%s is not named in %s", field, body)
+			}
+		}
+		if status, body = r.request("POST", "/apps", "Bearer token-of-ann", `{"reference":`); status != 400 {
+			t.Errorf("cut body: %d %s", status, body)
+		}
+		if status, body = r.request("GET", "/apps?most=501&before=x", "Bearer token-of-ann", ""); status != 422 || !strings.Contains(body, "query.most") || !strings.Contains(body, "query.before") {
+			t.Errorf("wrong page: %d %s", status, body)
+		}
+		if status, body = r.request("GET", "/apps?mots=5", "Bearer token-of-ann", ""); status != 422 {
+			t.Errorf("unknown parameter: %d %s", status, body)
+		}
+	})
 }
 
 func TestUnknownFaultHasOnlyATrace(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, func(c *Config) {
-		c.Sandbox.Reset = func(context.Context) error { return errors.New("the disk is gone") }
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		t.Parallel()
+		r := newRig(t, engine, func(c *Config) {
+			c.Sandbox.Reset = func(context.Context) error { return errors.New("the disk is gone") }
+		})
+		_, err := r.ResetSandbox(r.Context())
+		e := r.refused(err, 500)
+		if strings.Contains(e.Detail, "disk") || !strings.Contains(e.Detail, e.TraceID) || strings.Count(r.log.String(), "the disk is gone") != 1 ||
+			!strings.Contains(r.log.String(), e.TraceID) {
+			t.Errorf("answer %v, log %s", e, r.log)
+		}
 	})
-	_, err := r.ResetSandbox(r.Context())
-	e := r.refused(err, 500)
-	if strings.Contains(e.Detail, "disk") || !strings.Contains(e.Detail, e.TraceID) || strings.Count(r.log.String(), "the disk is gone") != 1 ||
-		!strings.Contains(r.log.String(), e.TraceID) {
-		t.Errorf("answer %v, log %s", e, r.log)
-	}
 }
 
 func TestClosedDatabaseIsUnavailable(t *testing.T) {
-	t.Parallel()
-	r := withApp(t, store.Settings{})
-	if err := r.e.DB.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, err := r.DisableApp(r.Context(), testApp, r.act())
-	r.refused(err, 503)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		t.Parallel()
+		r := withApp(t, engine, store.Settings{})
+		if err := r.e.DB.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := r.DisableApp(r.Context(), testApp, r.act())
+		r.refused(err, 503)
+	})
 }
 
 func TestSandbox(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, nil)
-	before, err := r.Clock(r.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	after, err := r.AdvanceClock(r.Context(), 48*time.Hour)
-	if err != nil || after.Now.Sub(before.Now) != 48*time.Hour || !r.e.DB.Clock.Now().Equal(after.Now) {
-		t.Errorf("from %s to %s, %v", before.Now, after.Now, err)
-	}
-	_, err = r.AdvanceClock(r.Context(), -time.Hour)
-	r.refused(err, 422, "advance")
-	_, err = r.ResetSandbox(r.Context())
-	r.refused(err, 404)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		t.Parallel()
+		r := newRig(t, engine, nil)
+		before, err := r.Clock(r.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := r.AdvanceClock(r.Context(), 48*time.Hour)
+		if err != nil || after.Now.Sub(before.Now) != 48*time.Hour || !r.e.DB.Clock.Now().Equal(after.Now) {
+			t.Errorf("from %s to %s, %v", before.Now, after.Now, err)
+		}
+		_, err = r.AdvanceClock(r.Context(), -time.Hour)
+		r.refused(err, 422, "advance")
+		_, err = r.ResetSandbox(r.Context())
+		r.refused(err, 404)
 
-	production := newRig(t, func(c *Config) { c.Sandbox, c.Production = nil, true })
-	_, err = production.AdvanceClock(r.Context(), time.Hour)
-	production.refused(err, 404)
+		production := newRig(t, engine, func(c *Config) { c.Sandbox, c.Production = nil, true })
+		_, err = production.AdvanceClock(r.Context(), time.Hour)
+		production.refused(err, 404)
+	})
 }

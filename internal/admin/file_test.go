@@ -14,6 +14,7 @@ import (
 	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/outbox"
 	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/storetest"
 	"github.com/openinfinia/infinia/internal/trade"
 )
 
@@ -41,52 +42,56 @@ func (r *rig) upload(requestNo, text string) {
 }
 
 func TestFiles(t *testing.T) {
-	t.Parallel()
-	r := withApp(t, store.Settings{AutoApprove: true})
-	r.confirmed("B-1", "S1")
-	r.trades("T-1", "S1", "100.00")
-	r.upload("T-1", "other bytes")
-	f := must(r, r.Files, FilesFilter{AppID: testApp, RequestNo: "T-1", Status: "SUCCESS"}).Items[0]
-	d := must(r, r.File, f.ID)
-	if d.AcceptedRows != 1 || len(d.Parts) != 1 || d.Parts[0] != (FilePart{"S1", "CNH", 1, 1, 0}) || len(d.Refused) != 1 || d.Refused[0].Size != 11 {
-		t.Errorf("file: %+v", d)
-	}
-	_, err := r.FileErrors(r.Context(), f.ID)
-	r.refused(err, 404)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		t.Parallel()
+		r := withApp(t, engine, store.Settings{AutoApprove: true})
+		r.confirmed("B-1", "S1")
+		r.trades("T-1", "S1", "100.00")
+		r.upload("T-1", "other bytes")
+		f := must(r, r.Files, FilesFilter{AppID: testApp, RequestNo: "T-1", Status: "SUCCESS"}).Items[0]
+		d := must(r, r.File, f.ID)
+		if d.AcceptedRows != 1 || len(d.Parts) != 1 || d.Parts[0] != (FilePart{"S1", "CNH", 1, 1, 0}) || len(d.Refused) != 1 || d.Refused[0].Size != 11 {
+			t.Errorf("file: %+v", d)
+		}
+		_, err := r.FileErrors(r.Context(), f.ID)
+		r.refused(err, 404)
 
-	r.trades("T-2", "S2", "100.00") // a seller who is not bound
-	f = must(r, r.Files, FilesFilter{Status: "FAILED"}).Items[0]
-	body, err := r.FileErrors(r.Context(), f.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer body.Close()
-	if text, err := io.ReadAll(body); err != nil || !strings.HasPrefix(string(text), "sellerId,") || !strings.Contains(string(text), "S2,PI-1") {
-		t.Errorf("error file: %s %v", text, err)
-	}
-	_, err = r.FileErrors(r.Context(), "999999")
-	r.refused(err, 404)
-	_, err = r.File(r.Context(), "999999")
-	r.refused(err, 404)
-	r.verify()
+		r.trades("T-2", "S2", "100.00") // a seller who is not bound
+		f = must(r, r.Files, FilesFilter{Status: "FAILED"}).Items[0]
+		body, err := r.FileErrors(r.Context(), f.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer body.Close()
+		if text, err := io.ReadAll(body); err != nil || !strings.HasPrefix(string(text), "sellerId,") || !strings.Contains(string(text), "S2,PI-1") {
+			t.Errorf("error file: %s %v", text, err)
+		}
+		_, err = r.FileErrors(r.Context(), "999999")
+		r.refused(err, 404)
+		_, err = r.File(r.Context(), "999999")
+		r.refused(err, 404)
+		r.verify()
+	})
 }
 
 func TestShares(t *testing.T) {
-	t.Parallel()
-	r := withApp(t, store.Settings{AutoApprove: true, CapBasisPoints: new(int64(8000))})
-	r.confirmed("B-1", "S1")
-	r.trades("T-1", "S1", "100.00")
-	must(r, r.AddDeposit, r.newDeposit("BANK 1", "500"))
-	call[infinia.RevenueSharingReply](r, infinia.OpRevenueSharing, map[string]string{"requestNo": "R-1", "sellerId": "S1", "currency": "CNH", "amount": "30", "note": "March"})
-	held := must(r, r.Shares, SharesFilter{AppID: testApp, SellerID: "S1", Currency: "CNH", State: "HELD"}).Items
-	if len(held) != 1 || held[0].Amount != "30.00" || held[0].Allowed != "80.00" || held[0].Committed != "30.00" || held[0].CapBasisPoints != 8000 || held[0].Note != "March" {
-		t.Fatalf("held: %+v", held)
-	}
-	r.due(op.SettleQueue, r.e.Settle)
-	if s := must(r, r.Share, held[0].ID); s.State != "SETTLED" || s.FinishedAt.IsZero() || s.BindingID == "" {
-		t.Errorf("settled: %+v", s)
-	}
-	_, err := r.Share(r.Context(), "999999")
-	r.refused(err, 404)
-	r.verify()
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		t.Parallel()
+		r := withApp(t, engine, store.Settings{AutoApprove: true, CapBasisPoints: new(int64(8000))})
+		r.confirmed("B-1", "S1")
+		r.trades("T-1", "S1", "100.00")
+		must(r, r.AddDeposit, r.newDeposit("BANK 1", "500"))
+		call[infinia.RevenueSharingReply](r, infinia.OpRevenueSharing, map[string]string{"requestNo": "R-1", "sellerId": "S1", "currency": "CNH", "amount": "30", "note": "March"})
+		held := must(r, r.Shares, SharesFilter{AppID: testApp, SellerID: "S1", Currency: "CNH", State: "HELD"}).Items
+		if len(held) != 1 || held[0].Amount != "30.00" || held[0].Allowed != "80.00" || held[0].Committed != "30.00" || held[0].CapBasisPoints != 8000 || held[0].Note != "March" {
+			t.Fatalf("held: %+v", held)
+		}
+		r.due(op.SettleQueue, r.e.Settle)
+		if s := must(r, r.Share, held[0].ID); s.State != "SETTLED" || s.FinishedAt.IsZero() || s.BindingID == "" {
+			t.Errorf("settled: %+v", s)
+		}
+		_, err := r.Share(r.Context(), "999999")
+		r.refused(err, 404)
+		r.verify()
+	})
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/openinfinia/infinia/internal/needs"
 	"github.com/openinfinia/infinia/internal/op"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // surfer is a real browser before the pages, with the platform that it returns to.
@@ -44,7 +45,7 @@ func newSurfer(t *testing.T, settings string) *surfer {
 		s.handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
-	s.rig = newRig(t, server.URL, settings, false)
+	s.rig = newRig(t, storetest.SQLite, server.URL, settings, false)
 
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(chromium), chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.UserDataDir(t.TempDir()),

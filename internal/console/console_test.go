@@ -3,14 +3,12 @@ package console
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -21,6 +19,7 @@ import (
 	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
 	"github.com/openinfinia/infinia/internal/trade"
 )
 
@@ -32,35 +31,35 @@ const (
 
 // rig is the pages over a real database, with one app.
 type rig struct {
-	t       *testing.T
-	path    string // of the database
-	db      *store.DB
-	engine  *op.Engine
-	files   *trade.Importer
-	log     *bytes.Buffer
-	handler http.Handler
+	t        *testing.T
+	database string
+	db       *store.DB
+	engine   *op.Engine
+	files    *trade.Importer
+	log      *bytes.Buffer
+	handler  http.Handler
 }
 
-func newRig(t *testing.T, publicURL, settings string, secure bool) *rig {
+func newRig(t *testing.T, engine storetest.Engine, publicURL, settings string, secure bool) *rig {
 	t.Helper()
 	ctx := t.Context()
 	start := time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC)
-	path := filepath.Join(t.TempDir(), "test.db")
-	db, err := store.Open(ctx, store.Config{Database: path, Clock: store.NewClock(func() time.Time { return start })})
+	database := engine.New(t)
+	db, err := store.Open(ctx, store.Config{Database: database, Clock: store.NewClock(func() time.Time { return start })})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	engine, err := op.NewEngine(ctx, db, publicURL, false)
+	e, err := op.NewEngine(ctx, db, publicURL, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, path: path, db: db, engine: engine, files: &trade.Importer{DB: db}, log: &bytes.Buffer{}}
+	r := &rig{t: t, database: database, db: db, engine: e, files: &trade.Importer{DB: db}, log: &bytes.Buffer{}}
 	r.do(store.Unit{Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
 		return q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: "shop", Name: "Merchant Hub", Settings: settings, CreatedAt: v.Now()})
 	}})
 	r.handler = New(Config{
-		Engine: engine, Importer: r.files, Log: slog.New(slog.NewTextHandler(r.log, nil)), Sandbox: true, Secure: secure,
+		Engine: e, Importer: r.files, Log: slog.New(slog.NewTextHandler(r.log, nil)), Sandbox: true, Secure: secure,
 		Address: func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.7") },
 	})
 	return r
@@ -183,99 +182,107 @@ func expect(t *testing.T, w *httptest.ResponseRecorder, status int, texts ...str
 }
 
 func TestStrictHeadersEverywhere(t *testing.T) {
-	r := newRig(t, publicURL, "{}", true)
-	v := r.visitor()
-	path := r.link("B-1", nil)
-	for name, w := range map[string]*httptest.ResponseRecorder{
-		"start":        v.get("/"),
-		"form":         v.get(path),
-		"dead link":    v.get("/b/none"),
-		"refused post": v.send("POST", path, url.Values{}),
-		"wrong method": v.send("PUT", path, nil),
-		"dead file":    v.get("/errors/none"),
-		"no page":      v.get("/none"),
-		"style":        v.get(styleURL),
-		"outcome":      v.answer(path, "confirm"),
-	} {
-		for header, want := range map[string]string{
-			"Content-Security-Policy":    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-			"X-Frame-Options":            "DENY",
-			"X-Content-Type-Options":     "nosniff",
-			"Referrer-Policy":            "same-origin",
-			"Cache-Control":              "no-store",
-			"X-Robots-Tag":               "noindex, nofollow",
-			"Cross-Origin-Opener-Policy": "same-origin",
-			"Strict-Transport-Security":  "max-age=31536000",
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newRig(t, engine, publicURL, "{}", true)
+		v := r.visitor()
+		path := r.link("B-1", nil)
+		for name, w := range map[string]*httptest.ResponseRecorder{
+			"start":        v.get("/"),
+			"form":         v.get(path),
+			"dead link":    v.get("/b/none"),
+			"refused post": v.send("POST", path, url.Values{}),
+			"wrong method": v.send("PUT", path, nil),
+			"dead file":    v.get("/errors/none"),
+			"no page":      v.get("/none"),
+			"style":        v.get(styleURL),
+			"outcome":      v.answer(path, "confirm"),
 		} {
-			if header == "Cache-Control" && name == "style" {
-				want = "public, max-age=31536000, immutable"
-			}
-			if got := w.Header().Get(header); got != want {
-				t.Errorf("%s: %s is %q, want %q", name, header, got, want)
+			for header, want := range map[string]string{
+				"Content-Security-Policy":    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+				"X-Frame-Options":            "DENY",
+				"X-Content-Type-Options":     "nosniff",
+				"Referrer-Policy":            "same-origin",
+				"Cache-Control":              "no-store",
+				"X-Robots-Tag":               "noindex, nofollow",
+				"Cross-Origin-Opener-Policy": "same-origin",
+				"Strict-Transport-Security":  "max-age=31536000",
+			} {
+				if header == "Cache-Control" && name == "style" {
+					want = "public, max-age=31536000, immutable"
+				}
+				if got := w.Header().Get(header); got != want {
+					t.Errorf("%s: %s is %q, want %q", name, header, got, want)
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestCookieIsOutOfReachOfOtherSites(t *testing.T) {
-	for secure, want := range map[bool]string{
-		true:  "__Host-infinia-page=VALUE; Path=/; HttpOnly; Secure; SameSite=Strict",
-		false: "infinia-page=VALUE; Path=/; HttpOnly; SameSite=Strict",
-	} {
-		r := newRig(t, publicURL, "{}", secure)
-		got := r.visitor().get(r.link("B-1", nil)).Header().Get("Set-Cookie")
-		if got = regexp.MustCompile(`=[A-Z2-7]{26};`).ReplaceAllString(got, "=VALUE;"); got != want {
-			t.Errorf("secure %t: Set-Cookie %q, want %q", secure, got, want)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		for secure, want := range map[bool]string{
+			true:  "__Host-infinia-page=VALUE; Path=/; HttpOnly; Secure; SameSite=Strict",
+			false: "infinia-page=VALUE; Path=/; HttpOnly; SameSite=Strict",
+		} {
+			r := newRig(t, engine, publicURL, "{}", secure)
+			got := r.visitor().get(r.link("B-1", nil)).Header().Get("Set-Cookie")
+			if got = regexp.MustCompile(`=[A-Z2-7]{26};`).ReplaceAllString(got, "=VALUE;"); got != want {
+				t.Errorf("secure %t: Set-Cookie %q, want %q", secure, got, want)
+			}
 		}
-	}
+	})
 }
 
 func TestStartPageAndStyle(t *testing.T) {
-	v := newRig(t, publicURL, "{}", false).visitor()
-	expect(t, v.get("/"), 200, "Infinia Open", "/admin/v1/openapi.json", "No real money moves here.", styleURL)
-	w := v.get(styleURL)
-	expect(t, w, 200, "prefers-color-scheme: dark")
-	if got := w.Header().Get("Content-Type"); got != "text/css; charset=utf-8" {
-		t.Errorf("the style is of type %q", got)
-	}
-	expect(t, v.get("/static/none.css"), 404)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		v := newRig(t, engine, publicURL, "{}", false).visitor()
+		expect(t, v.get("/"), 200, "Infinia Open", "/admin/v1/openapi.json", "No real money moves here.", styleURL)
+		w := v.get(styleURL)
+		expect(t, w, 200, "prefers-color-scheme: dark")
+		if got := w.Header().Get("Content-Type"); got != "text/css; charset=utf-8" {
+			t.Errorf("the style is of type %q", got)
+		}
+		expect(t, v.get("/static/none.css"), 404)
+	})
 }
 
 func TestErrorFile(t *testing.T) {
-	const csv = "sellerId,orderId,lineNumber,errorCount,errors\n1,2,2,1,sku: is mandatory\n"
-	r := newRig(t, publicURL, "{}", false)
-	v := r.visitor()
-	expect(t, v.get(r.errorLink("T-none", 0)), 404, "There is no such error file")
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		const csv = "sellerId,orderId,lineNumber,errorCount,errors\n1,2,2,1,sku: is mandatory\n"
+		r := newRig(t, engine, publicURL, "{}", false)
+		v := r.visitor()
+		expect(t, v.get(r.errorLink("T-none", 0)), 404, "There is no such error file")
 
-	id, err := content.Write(t.Context(), r.db, func(w io.Writer) error { _, err := io.WriteString(w, csv); return err })
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := r.errorLink("TDU-20250903-0001", id)
-	w := v.get(path)
-	expect(t, w, 200)
-	if w.Body.String() != csv {
-		t.Errorf("the file reads %q", w.Body)
-	}
-	for header, want := range map[string]string{
-		"Content-Type":           "text/csv",
-		"Content-Disposition":    "attachment; filename=TDU-20250903-0001_error.csv",
-		"X-Content-Type-Options": "nosniff",
-		"Cache-Control":          "no-store",
-		"Last-Modified":          "Mon, 02 Nov 2026 08:00:00 GMT",
-	} {
-		if got := w.Header().Get(header); got != want {
-			t.Errorf("%s is %q, want %q", header, got, want)
+		id, err := content.Write(t.Context(), r.db, func(w io.Writer) error { _, err := io.WriteString(w, csv); return err })
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if w := v.send("HEAD", path, nil); w.Code != 200 || w.Header().Get("Content-Disposition") == "" {
-		t.Errorf("HEAD: status %d, headers %v", w.Code, w.Header())
-	}
-	r.db.Clock.Advance(25 * time.Hour)
-	expect(t, v.get(path), 410, "This link has expired")
-	expect(t, v.get("/errors/none"), 404, "There is no such error file")
-	v.header.Set("Accept-Language", "zh-CN")
-	expect(t, v.get("/errors/none"), 404, "没有这个错误文件")
+		path := r.errorLink("TDU-20250903-0001", id)
+		w := v.get(path)
+		expect(t, w, 200)
+		if w.Body.String() != csv {
+			t.Errorf("the file reads %q", w.Body)
+		}
+		for header, want := range map[string]string{
+			"Content-Type":           "text/csv",
+			"Content-Disposition":    "attachment; filename=TDU-20250903-0001_error.csv",
+			"X-Content-Type-Options": "nosniff",
+			"Cache-Control":          "no-store",
+			"Last-Modified":          "Mon, 02 Nov 2026 08:00:00 GMT",
+		} {
+			if got := w.Header().Get(header); got != want {
+				t.Errorf("%s is %q, want %q", header, got, want)
+			}
+		}
+		if w := v.send("HEAD", path, nil); w.Code != 200 || w.Header().Get("Content-Disposition") == "" {
+			t.Errorf("HEAD: status %d, headers %v", w.Code, w.Header())
+		}
+		r.db.Clock.Advance(25 * time.Hour)
+		expect(t, v.get(path), 410, "This link has expired")
+		expect(t, v.get("/errors/none"), 404, "There is no such error file")
+		v.header.Set("Accept-Language", "zh-CN")
+		expect(t, v.get("/errors/none"), 404, "没有这个错误文件")
+	})
 }
 
 // errorLink is the path of a link to the error file of a failed trade file.
@@ -292,22 +299,18 @@ func (r *rig) errorLink(requestNo string, errorsID int64) string {
 }
 
 func TestFaultsAreLoggedWithoutTheLink(t *testing.T) {
-	r := newRig(t, publicURL, "{}", false)
-	path := r.errorLink("T-1", 7)
-	damage, err := sql.Open("sqlite", r.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer damage.Close()
-	if _, err := damage.ExecContext(t.Context(), "DROP TABLE content"); err != nil {
-		t.Fatal(err)
-	}
-	w := r.visitor().get(path)
-	expect(t, w, 500, "Something went wrong")
-	if strings.Contains(w.Body.String(), "no such table") {
-		t.Error("the page shows the fault")
-	}
-	if !strings.Contains(r.log.String(), "no such table") || strings.Contains(r.log.String(), strings.TrimPrefix(path, "/errors/")) {
-		t.Errorf("log: %s", r.log)
-	}
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newRig(t, engine, publicURL, "{}", false)
+		path := r.errorLink("T-1", 7)
+		engine.Exec(t, r.database, "DROP TABLE content")
+		w := r.visitor().get(path)
+		expect(t, w, 500, "Something went wrong")
+		fault := map[storetest.Engine]string{storetest.SQLite: "no such table", storetest.Postgres: "does not exist"}[engine]
+		if strings.Contains(w.Body.String(), fault) {
+			t.Error("the page shows the fault")
+		}
+		if !strings.Contains(r.log.String(), fault) || strings.Contains(r.log.String(), strings.TrimPrefix(path, "/errors/")) {
+			t.Errorf("log: %s", r.log)
+		}
+	})
 }

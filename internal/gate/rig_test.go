@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +29,7 @@ import (
 	"github.com/openinfinia/infinia/internal/outbox"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
 	"github.com/openinfinia/infinia/internal/trade"
 )
 
@@ -68,7 +68,7 @@ func testKey(t testing.TB, name string) *rsa.PrivateKey {
 	return k
 }
 
-func newRig(t *testing.T, set store.Settings) *rig {
+func newRig(t *testing.T, engine storetest.Engine, set store.Settings) *rig {
 	t.Helper()
 	r := &rig{T: t, dir: t.TempDir(), now: time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC),
 		client: testKey(t, "test-client-2048"), platform: testKey(t, "test-platform-2048")}
@@ -80,7 +80,7 @@ func newRig(t *testing.T, set store.Settings) *rig {
 	}
 	var seed [32]byte
 	var err error
-	r.db, err = store.Open(t.Context(), store.Config{Database: filepath.Join(r.dir, "books.db"), Random: rand.NewChaCha8(seed),
+	r.db, err = store.Open(t.Context(), store.Config{Database: engine.New(t), Random: rand.NewChaCha8(seed),
 		Clock: store.NewClock(func() time.Time { r.mu.Lock(); defer r.mu.Unlock(); return r.now })})
 	if err != nil {
 		t.Fatal(err)

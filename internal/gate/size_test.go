@@ -9,12 +9,13 @@ import (
 	"github.com/openinfinia/infinia/envelope"
 	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // TestLongestLegalRequestFits derives the limit of requestData from the longest legal request: as the original's clients
 // send it (blocks of 64 bytes) in ASCII, and in full blocks in the widest characters of UTF-8.
 func TestLongestLegalRequestFits(t *testing.T) {
-	limit := newRig(t, store.Settings{}).gate.cfg.RequestDataMost
+	limit := newRig(t, storetest.SQLite, store.Settings{}).gate.cfg.RequestDataMost
 	to := &testKey(t, "test-platform-4096").PublicKey
 	longest := 0
 	for _, o := range op.All {

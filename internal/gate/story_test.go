@@ -25,6 +25,7 @@ import (
 	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
 	"github.com/openinfinia/infinia/money"
 )
 
@@ -49,7 +50,9 @@ var update = flag.Bool("update", false, "rewrite the stories with what really ha
 //	accounts, postings, deliveries
 //
 // The books are verified at the end of every story.
-func TestStories(t *testing.T) {
+func TestStories(t *testing.T) { storetest.Each(t, stories) }
+
+func stories(t *testing.T, engine storetest.Engine) {
 	files, err := filepath.Glob("testdata/story/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no stories", err)
@@ -67,11 +70,11 @@ func TestStories(t *testing.T) {
 			t.Parallel()
 			a := txtar.Parse(text)
 			was := string(a.Comment)
-			is := (&story{files: a.Files}).play(t, was)
+			is := (&story{files: a.Files, on: engine}).play(t, was)
 			if is == was {
 				return
 			}
-			if *update {
+			if *update && engine == storetest.SQLite {
 				a.Comment = []byte(is)
 				if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
 					t.Fatal(err)
@@ -90,6 +93,7 @@ func TestStories(t *testing.T) {
 
 type story struct {
 	*rig
+	on    storetest.Engine
 	files []txtar.File
 	out   strings.Builder
 	last  [2]string // operation and content of the last call
@@ -122,7 +126,7 @@ func (s *story) play(t *testing.T, text string) string {
 			if err := json.Unmarshal([]byte(rest), &set); err != nil {
 				t.Fatal(err)
 			}
-			s.rig = newRig(t, set)
+			s.rig = newRig(t, s.on, set)
 			continue
 		}
 		s.command(verb, rest)

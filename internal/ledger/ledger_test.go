@@ -2,14 +2,13 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
 	"github.com/openinfinia/infinia/money"
 )
 
@@ -45,129 +44,126 @@ func onBooks(db *store.DB, judge func(v *store.View) error) error {
 }
 
 func TestPostAndHold(t *testing.T) {
-	db := openBooks(t, filepath.Join(t.TempDir(), "books.db"))
-	defer closeBooks(t, db)
-	for _, c := range []struct {
-		name string
-		do   func(v *store.View) error
-		want error // nil: done; errAny: refused for whatever reason
-	}{
-		{"deposit", func(v *store.View) error { return Post(v, ForDeposit, 1, external, platform, 100) }, nil},
-		{"nothing", func(v *store.View) error { return Post(v, ForDeposit, 1, external, platform, 0) }, errAny},
-		{"less than nothing", func(v *store.View) error { return Post(v, ForDeposit, 1, external, platform, -1) }, errAny},
-		{"to itself", func(v *store.View) error { return Post(v, ForDeposit, 1, platform, platform, 1) }, errAny},
-		{"between the books", func(v *store.View) error { return Post(v, ForDeposit, 1, platform, used, 1) }, errAny},
-		{"between currencies", func(v *store.View) error {
-			return Post(v, ForDeposit, 1, platform, store.AccountKey{AppID: app, Kind: Seller, SellerID: seller, Currency: "USD"}, 1)
-		}, errAny},
-		{"more than is there", func(v *store.View) error { return Post(v, ForShare, 1, platform, received, 101) }, ErrShort},
-		{"hold", func(v *store.View) error { return Hold(v, platform, 60) }, nil},
-		{"hold more than is available", func(v *store.View) error { return Hold(v, platform, 41) }, ErrShort},
-		{"post what is held", func(v *store.View) error { return Post(v, ForShare, 1, platform, received, 41) }, ErrShort},
-		{"post what is not held", func(v *store.View) error { return Post(v, ForShare, 1, platform, received, 40) }, nil},
-		{"release more than is held", func(v *store.View) error { return Release(v, platform, 61) }, errAny},
-		{"release", func(v *store.View) error { return Release(v, platform, 60) }, nil},
-		{"hold on entitlement, which has no floor of its own", func(v *store.View) error { return Hold(v, used, 1<<40) }, nil},
-		{"hold over int64", func(v *store.View) error { return Hold(v, used, 1<<63-1) }, money.ErrOverflow},
-		{"balance over int64", func(v *store.View) error { return Post(v, ForTrade, 1, evidence, shipped, 1<<63-1) }, nil},
-		{"one more", func(v *store.View) error { return Post(v, ForTrade, 1, evidence, shipped, 1) }, money.ErrOverflow},
-	} {
-		err := onBooks(db, c.do)
-		if c.want == errAny && err != nil {
-			continue
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		db := openBooks(t, engine.New(t))
+		defer closeBooks(t, db)
+		for _, c := range []struct {
+			name string
+			do   func(v *store.View) error
+			want error // nil: done; errAny: refused for whatever reason
+		}{
+			{"deposit", func(v *store.View) error { return Post(v, ForDeposit, 1, external, platform, 100) }, nil},
+			{"nothing", func(v *store.View) error { return Post(v, ForDeposit, 1, external, platform, 0) }, errAny},
+			{"less than nothing", func(v *store.View) error { return Post(v, ForDeposit, 1, external, platform, -1) }, errAny},
+			{"to itself", func(v *store.View) error { return Post(v, ForDeposit, 1, platform, platform, 1) }, errAny},
+			{"between the books", func(v *store.View) error { return Post(v, ForDeposit, 1, platform, used, 1) }, errAny},
+			{"between currencies", func(v *store.View) error {
+				return Post(v, ForDeposit, 1, platform, store.AccountKey{AppID: app, Kind: Seller, SellerID: seller, Currency: "USD"}, 1)
+			}, errAny},
+			{"more than is there", func(v *store.View) error { return Post(v, ForShare, 1, platform, received, 101) }, ErrShort},
+			{"hold", func(v *store.View) error { return Hold(v, platform, 60) }, nil},
+			{"hold more than is available", func(v *store.View) error { return Hold(v, platform, 41) }, ErrShort},
+			{"post what is held", func(v *store.View) error { return Post(v, ForShare, 1, platform, received, 41) }, ErrShort},
+			{"post what is not held", func(v *store.View) error { return Post(v, ForShare, 1, platform, received, 40) }, nil},
+			{"release more than is held", func(v *store.View) error { return Release(v, platform, 61) }, errAny},
+			{"release", func(v *store.View) error { return Release(v, platform, 60) }, nil},
+			{"hold on entitlement, which has no floor of its own", func(v *store.View) error { return Hold(v, used, 1<<40) }, nil},
+			{"hold over int64", func(v *store.View) error { return Hold(v, used, 1<<63-1) }, money.ErrOverflow},
+			{"balance over int64", func(v *store.View) error { return Post(v, ForTrade, 1, evidence, shipped, 1<<63-1) }, nil},
+			{"one more", func(v *store.View) error { return Post(v, ForTrade, 1, evidence, shipped, 1) }, money.ErrOverflow},
+		} {
+			err := onBooks(db, c.do)
+			if c.want == errAny && err != nil {
+				continue
+			}
+			if !errors.Is(err, c.want) {
+				t.Errorf("%s: %v, want %v", c.name, err, c.want)
+			}
 		}
-		if !errors.Is(err, c.want) {
-			t.Errorf("%s: %v, want %v", c.name, err, c.want)
-		}
-	}
+	})
 }
 
 var errAny = errors.New("any")
 
 func TestDayCounts(t *testing.T) {
-	db := openBooks(t, filepath.Join(t.TempDir(), "books.db"))
-	defer closeBooks(t, db)
-	if err := onBooks(db, func(v *store.View) error {
-		for _, c := range []struct{ day, amount, counted, sum int64 }{
-			{10, 5, 10, 5}, {10, 7, 10, 12}, {9, 1, 10, 13}, // a day never goes back
-			{11, 2, 11, 2},
-		} {
-			counted, err := CountDay(v, used, c.day, c.amount)
-			if err != nil {
-				return err
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		db := openBooks(t, engine.New(t))
+		defer closeBooks(t, db)
+		if err := onBooks(db, func(v *store.View) error {
+			for _, c := range []struct{ day, amount, counted, sum int64 }{
+				{10, 5, 10, 5}, {10, 7, 10, 12}, {9, 1, 10, 13}, // a day never goes back
+				{11, 2, 11, 2},
+			} {
+				counted, err := CountDay(v, used, c.day, c.amount)
+				if err != nil {
+					return err
+				}
+				if sum := OnDay(Get(v, used), counted); counted != c.counted || sum != c.sum {
+					t.Errorf("day %d: counted on %d, sum %d; want %d and %d", c.day, counted, sum, c.counted, c.sum)
+				}
 			}
-			if sum := OnDay(Get(v, used), counted); counted != c.counted || sum != c.sum {
-				t.Errorf("day %d: counted on %d, sum %d; want %d and %d", c.day, counted, sum, c.counted, c.sum)
+			UncountDay(v, used, 10, 7) // that day is over
+			UncountDay(v, used, 11, 2)
+			if a := Get(v, used); OnDay(a, 11) != 0 || OnDay(a, 12) != 0 {
+				t.Errorf("after taking back: %d", OnDay(a, 11))
 			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
 		}
-		UncountDay(v, used, 10, 7) // that day is over
-		UncountDay(v, used, 11, 2)
-		if a := Get(v, used); OnDay(a, 11) != 0 || OnDay(a, 12) != 0 {
-			t.Errorf("after taking back: %d", OnDay(a, 11))
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
 }
 
 // TestVerifyFindsEveryFault damages sound books in one way after the other; Verify has to name each.
 func TestVerifyFindsEveryFault(t *testing.T) {
-	for _, c := range []struct{ damage, want string }{
-		{"", ""},
-		{"UPDATE account SET balance = balance + 1 WHERE kind = 'platform'", "the money book sums to 1"},
-		{"UPDATE account SET balance = balance - 1 WHERE kind = 'evidence'", "the entitlement book to -1"},
-		{"UPDATE account SET balance = balance + 1 WHERE kind IN ('platform'); UPDATE account SET balance = balance - 1 WHERE kind = 'external'", "but 2 postings sum to"},
-		{"UPDATE account SET last_no = last_no + 1 WHERE kind = 'seller'", "last number 2, but 1 postings"},
-		{"UPDATE posting SET from_no = from_no + 7 WHERE purpose = 'share'", "but 2 postings"},
-		{"UPDATE posting SET to_balance = to_balance + 1 WHERE purpose = 'deposit'", "counted"},
-		{"UPDATE posting SET at = at + 100000 WHERE purpose = 'deposit'", "goes back in time"},
-		{"UPDATE posting SET to_no = 9, to_id = (SELECT id FROM account WHERE kind = 'used') WHERE purpose = 'deposit'", "do not belong together"},
-		{"DELETE FROM posting WHERE purpose = 'trade'", "0 postings sum to 0"},
-		{"UPDATE account SET held = held + 1 WHERE kind = 'platform'", "31 held, shares in process sum to 30"},
-		{"UPDATE account SET held = -1 WHERE kind = 'seller'", "is below its limit"},
-		{"UPDATE account SET held = 1000 WHERE kind = 'platform'", "is below its limit"},
-		{"UPDATE share SET state = 'RELEASED' WHERE state = 'SETTLED'", "RELEASED with 2 postings"},
-		{"UPDATE share SET state = 'SETTLED' WHERE state = 'HELD'", "SETTLED with 0 postings"},
-		{"UPDATE share SET state = 'LOST' WHERE state = 'HELD'", "LOST with 0 postings"},
-		{"UPDATE share SET allowed = 0 WHERE state = 'SETTLED'", "over what was allowed"},
-		{"DELETE FROM task WHERE queue = 'settle'", "0 settlements waiting"},
-		{"DELETE FROM share WHERE state = 'SETTLED'", "which does not exist"},
-		{"DELETE FROM request WHERE request_no = 'settled'", "0 accepted requests made it"},
-		{"UPDATE request SET code = 'BIZ-005' WHERE request_no = 'settled'", "0 accepted requests made it"},
-		{"UPDATE deposit SET amount = amount + 1", "do not fit its 101"},
-		{"UPDATE deposit SET reversed_at = 1", "0 taken back"},
-		{"UPDATE trade_row SET amount = amount + 1", "accepted rows sum to 81 shipped"},
-		{"UPDATE trade_row SET shipped = 0", "accepted rows sum to 0 shipped and 80 not"},
-		{"UPDATE trade_file SET state = 'FAILED'", "accepted rows sum to 0 shipped and 0 not"},
-	} {
-		path := filepath.Join(t.TempDir(), "books.db")
-		makeBooks(t, path)
-		if c.damage != "" {
-			raw, err := sql.Open("sqlite", path)
-			if err != nil {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		for _, c := range []struct{ damage, want string }{
+			{"", ""},
+			{"UPDATE account SET balance = balance + 1 WHERE kind = 'platform'", "the money book sums to 1"},
+			{"UPDATE account SET balance = balance - 1 WHERE kind = 'evidence'", "the entitlement book to -1"},
+			{"UPDATE account SET balance = balance + 1 WHERE kind IN ('platform'); UPDATE account SET balance = balance - 1 WHERE kind = 'external'", "but 2 postings sum to"},
+			{"UPDATE account SET last_no = last_no + 1 WHERE kind = 'seller'", "last number 2, but 1 postings"},
+			{"UPDATE posting SET from_no = from_no + 7 WHERE purpose = 'share'", "but 2 postings"},
+			{"UPDATE posting SET to_balance = to_balance + 1 WHERE purpose = 'deposit'", "counted"},
+			{"UPDATE posting SET at = at + 100000 WHERE purpose = 'deposit'", "goes back in time"},
+			{"UPDATE posting SET to_no = 9, to_id = (SELECT id FROM account WHERE kind = 'used') WHERE purpose = 'deposit'", "do not belong together"},
+			{"DELETE FROM posting WHERE purpose = 'trade'", "0 postings sum to 0"},
+			{"UPDATE account SET held = held + 1 WHERE kind = 'platform'", "31 held, shares in process sum to 30"},
+			{"UPDATE account SET held = -1 WHERE kind = 'seller'", "is below its limit"},
+			{"UPDATE account SET held = 1000 WHERE kind = 'platform'", "is below its limit"},
+			{"UPDATE share SET state = 'RELEASED' WHERE state = 'SETTLED'", "RELEASED with 2 postings"},
+			{"UPDATE share SET state = 'SETTLED' WHERE state = 'HELD'", "SETTLED with 0 postings"},
+			{"UPDATE share SET state = 'LOST' WHERE state = 'HELD'", "LOST with 0 postings"},
+			{"UPDATE share SET allowed = 0 WHERE state = 'SETTLED'", "over what was allowed"},
+			{"DELETE FROM task WHERE queue = 'settle'", "0 settlements waiting"},
+			{"DELETE FROM share WHERE state = 'SETTLED'", "which does not exist"},
+			{"DELETE FROM request WHERE request_no = 'settled'", "0 accepted requests made it"},
+			{"UPDATE request SET code = 'BIZ-005' WHERE request_no = 'settled'", "0 accepted requests made it"},
+			{"UPDATE deposit SET amount = amount + 1", "do not fit its 101"},
+			{"UPDATE deposit SET reversed_at = 1", "0 taken back"},
+			{"UPDATE trade_row SET amount = amount + 1", "accepted rows sum to 81 shipped"},
+			{"UPDATE trade_row SET shipped = 0", "accepted rows sum to 0 shipped and 80 not"},
+			{"UPDATE trade_file SET state = 'FAILED'", "accepted rows sum to 0 shipped and 0 not"},
+		} {
+			path := engine.New(t)
+			makeBooks(t, path)
+			if c.damage != "" {
+				engine.Exec(t, path, c.damage)
+			}
+			db := openBooks(t, path)
+			if err := db.Read(t.Context(), func(q *pgdb.Queries) error {
+				r, err := Verify(t.Context(), q)
+				all := strings.Join(r.Faults, "\n")
+				if (c.want == "") != (len(r.Faults) == 0) || !strings.Contains(all, c.want) {
+					t.Errorf("%s: want %q in %q", c.damage, c.want, all)
+				}
+				return err
+			}); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := raw.Exec(c.damage); err != nil {
-				t.Fatalf("%s: %v", c.damage, err)
-			}
-			if err := raw.Close(); err != nil {
-				t.Fatal(err)
-			}
+			closeBooks(t, db)
 		}
-		db := openBooks(t, path)
-		if err := db.Read(t.Context(), func(q *pgdb.Queries) error {
-			r, err := Verify(t.Context(), q)
-			all := strings.Join(r.Faults, "\n")
-			if (c.want == "") != (len(r.Faults) == 0) || !strings.Contains(all, c.want) {
-				t.Errorf("%s: want %q in %q", c.damage, c.want, all)
-			}
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		closeBooks(t, db)
-	}
+	})
 }
 
 // makeBooks writes sound books: a deposit of 100, trades of 80, a share of 10 that is settled and one of 30 that is held.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/openinfinia/infinia/internal/ledger"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // rig is an engine over a real database, with one app.
@@ -24,10 +24,10 @@ type rig struct {
 
 const testApp = "demo"
 
-func newRig(t *testing.T, set store.Settings) *rig {
+func newRig(t *testing.T, engine storetest.Engine, set store.Settings) *rig {
 	t.Helper()
 	r := &rig{T: t, now: time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)}
-	db, err := store.Open(t.Context(), store.Config{Database: filepath.Join(t.TempDir(), "books.db"),
+	db, err := store.Open(t.Context(), store.Config{Database: engine.New(t),
 		Clock: store.NewClock(func() time.Time { return r.now })})
 	if err != nil {
 		t.Fatal(err)

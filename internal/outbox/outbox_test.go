@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/openinfinia/infinia/envelope"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // rig is a database with apps whose endpoints the test answers for.
@@ -27,11 +27,6 @@ type rig struct {
 	*testing.T
 	db    *store.DB
 	clock *store.Clock
-}
-
-func newRig(t *testing.T) *rig {
-	t.Helper()
-	return newNode(t, filepath.Join(t.TempDir(), "books.db"))
 }
 
 func newNode(t *testing.T, database string) *rig {
@@ -151,224 +146,236 @@ func success(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "SUCCES
 
 // TestHangingEndpointDelaysNoOther: one endpoint never answers, another is served all the same.
 func TestHangingEndpointDelaysNoOther(t *testing.T) {
-	r := newRig(t)
-	hanging, release := make(chan struct{}), make(chan struct{})
-	r.app("hangs", func(http.ResponseWriter, *http.Request) { close(hanging); <-release })
-	r.app("works", success)
-	r.run(NewWebhooks(r.db, WebhookConfig{AllowPrivate: true}))
-	r.notify("hangs", "FROZEN")
-	<-hanging
-	r.notify("works", "FROZEN")
-	r.until("the other endpoint is served", func() bool { return r.deliveries("works")[0].State == Delivered })
-	if d := r.deliveries("hangs")[0]; d.State != Pending || d.Attempts != 0 {
-		t.Errorf("the hanging delivery is %s after %d attempts", d.State, d.Attempts)
-	}
-	close(release)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newNode(t, engine.New(t))
+		hanging, release := make(chan struct{}), make(chan struct{})
+		r.app("hangs", func(http.ResponseWriter, *http.Request) { close(hanging); <-release })
+		r.app("works", success)
+		r.run(NewWebhooks(r.db, WebhookConfig{AllowPrivate: true}))
+		r.notify("hangs", "FROZEN")
+		<-hanging
+		r.notify("works", "FROZEN")
+		r.until("the other endpoint is served", func() bool { return r.deliveries("works")[0].State == Delivered })
+		if d := r.deliveries("hangs")[0]; d.State != Pending || d.Attempts != 0 {
+			t.Errorf("the hanging delivery is %s after %d attempts", d.State, d.Attempts)
+		}
+		close(release)
+	})
 }
 
 // TestSupersededInFlight: while one event is being sent, a newer one comes. Only one is in flight, the older one is not
 // tried again, and the newer one is the last that the endpoint hears.
 func TestSupersededInFlight(t *testing.T) {
-	r := newRig(t)
-	var heard []string
-	var mu sync.Mutex
-	first, release := make(chan struct{}), make(chan struct{})
-	key, err := envelope.ParsePrivateKey(readTestKey(t, "test-client-2048"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.app("demo", func(w http.ResponseWriter, req *http.Request) {
-		body, _ := io.ReadAll(req.Body)
-		n, err := envelope.ParseNotification(body)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newNode(t, engine.New(t))
+		var heard []string
+		var mu sync.Mutex
+		first, release := make(chan struct{}), make(chan struct{})
+		key, err := envelope.ParsePrivateKey(readTestKey(t, "test-client-2048"))
 		if err != nil {
-			t.Error(err)
+			t.Fatal(err)
 		}
-		plain, err := envelope.Decrypt(n.RequestData, key)
-		if err != nil {
-			t.Error(err)
+		r.app("demo", func(w http.ResponseWriter, req *http.Request) {
+			body, _ := io.ReadAll(req.Body)
+			n, err := envelope.ParseNotification(body)
+			if err != nil {
+				t.Error(err)
+			}
+			plain, err := envelope.Decrypt(n.RequestData, key)
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			heard = append(heard, string(plain))
+			isFirst := len(heard) == 1
+			mu.Unlock()
+			if isFirst {
+				close(first)
+				<-release
+				http.Error(w, "no", http.StatusInternalServerError)
+				return
+			}
+			success(w, req)
+		})
+		r.run(NewWebhooks(r.db, WebhookConfig{AllowPrivate: true}))
+		r.notify("demo", "FROZEN")
+		<-first
+		r.notify("demo", "ACTIVE")
+		if d := r.deliveries("demo")[0]; d.State != Superseded {
+			t.Errorf("the older event is %s while it is in flight", d.State)
 		}
+		close(release)
+		r.until("the newer one is delivered", func() bool { return r.deliveries("demo")[1].State == Delivered })
+		r.clock.Advance(24 * time.Hour)
+		r.until("nothing is left to do", func() bool {
+			var queues []string
+			err := r.db.Read(t.Context(), func(q *pgdb.Queries) (err error) { queues, err = q.ListDueQueues(t.Context(), 1<<62); return err })
+			return err == nil && len(queues) == 0
+		})
 		mu.Lock()
-		heard = append(heard, string(plain))
-		isFirst := len(heard) == 1
-		mu.Unlock()
-		if isFirst {
-			close(first)
-			<-release
-			http.Error(w, "no", http.StatusInternalServerError)
-			return
+		defer mu.Unlock()
+		if len(heard) != 2 || !strings.Contains(heard[0], "FROZEN") || !strings.Contains(heard[1], "ACTIVE") {
+			t.Errorf("the endpoint heard %q", heard)
 		}
-		success(w, req)
+		if d := r.deliveries("demo")[0]; d.State != Superseded || d.Attempts != 1 {
+			t.Errorf("the older event is %s after %d attempts", d.State, d.Attempts)
+		}
 	})
-	r.run(NewWebhooks(r.db, WebhookConfig{AllowPrivate: true}))
-	r.notify("demo", "FROZEN")
-	<-first
-	r.notify("demo", "ACTIVE")
-	if d := r.deliveries("demo")[0]; d.State != Superseded {
-		t.Errorf("the older event is %s while it is in flight", d.State)
-	}
-	close(release)
-	r.until("the newer one is delivered", func() bool { return r.deliveries("demo")[1].State == Delivered })
-	r.clock.Advance(24 * time.Hour)
-	r.until("nothing is left to do", func() bool {
-		var queues []string
-		err := r.db.Read(t.Context(), func(q *pgdb.Queries) (err error) { queues, err = q.ListDueQueues(t.Context(), 1<<62); return err })
-		return err == nil && len(queues) == 0
-	})
-	mu.Lock()
-	defer mu.Unlock()
-	if len(heard) != 2 || !strings.Contains(heard[0], "FROZEN") || !strings.Contains(heard[1], "ACTIVE") {
-		t.Errorf("the endpoint heard %q", heard)
-	}
-	if d := r.deliveries("demo")[0]; d.State != Superseded || d.Attempts != 1 {
-		t.Errorf("the older event is %s after %d attempts", d.State, d.Attempts)
-	}
 }
 
 // TestPrivateAddresses: production dials no private address, whatever a name resolves to, unless an operator listed it.
 func TestPrivateAddresses(t *testing.T) {
-	for address, want := range map[string]bool{
-		"203.0.113.7:443": true, "[2606:4700::1111]:443": true,
-		"127.0.0.1:80": false, "10.0.0.1:80": false, "172.16.0.1:80": false, "192.168.1.1:80": false, "169.254.169.254:80": false,
-		"0.0.0.0:80": false, "100.64.0.1:80": false, "224.0.0.1:80": false, "255.255.255.255:80": false,
-		"[::1]:80": false, "[::]:80": false, "[fe80::1]:80": false, "[fc00::1]:80": false, "[::ffff:10.0.0.1]:80": false, "[64:ff9b::a00:1]:80": false, "[64:ff9b:1::a00:1]:80": false, "[2002:a00:1::]:80": false,
-		"[2001::1]:80": false, "[fec0::1]:80": false, "240.0.0.1:80": false, "198.18.0.1:80": false, "0.1.2.3:80": false,
-		"10.9.8.7:80": true, // listed below
-	} {
-		w := NewWebhooks(nil, WebhookConfig{AllowNets: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")}})
-		if err := w.checkAddress("tcp", address, nil); (err == nil) != want {
-			t.Errorf("%s: %v, allowed should be %v", address, err, want)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		for address, want := range map[string]bool{
+			"203.0.113.7:443": true, "[2606:4700::1111]:443": true,
+			"127.0.0.1:80": false, "10.0.0.1:80": false, "172.16.0.1:80": false, "192.168.1.1:80": false, "169.254.169.254:80": false,
+			"0.0.0.0:80": false, "100.64.0.1:80": false, "224.0.0.1:80": false, "255.255.255.255:80": false,
+			"[::1]:80": false, "[::]:80": false, "[fe80::1]:80": false, "[fc00::1]:80": false, "[::ffff:10.0.0.1]:80": false, "[64:ff9b::a00:1]:80": false, "[64:ff9b:1::a00:1]:80": false, "[2002:a00:1::]:80": false,
+			"[2001::1]:80": false, "[fec0::1]:80": false, "240.0.0.1:80": false, "198.18.0.1:80": false, "0.1.2.3:80": false,
+			"10.9.8.7:80": true, // listed below
+		} {
+			w := NewWebhooks(nil, WebhookConfig{AllowNets: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")}})
+			if err := w.checkAddress("tcp", address, nil); (err == nil) != want {
+				t.Errorf("%s: %v, allowed should be %v", address, err, want)
+			}
 		}
-	}
 
-	r := newRig(t)
-	r.app("demo", func(http.ResponseWriter, *http.Request) { t.Error("a private address was called") })
-	r.run(NewWebhooks(r.db, WebhookConfig{}))
-	r.notify("demo", "FROZEN")
-	r.until("the attempt is refused", func() bool { return r.deliveries("demo")[0].Attempts == 1 })
-	var attempts []pgdb.DeliveryAttempt
-	if err := r.db.Read(t.Context(), func(q *pgdb.Queries) (err error) {
-		attempts, err = q.ListAttempts(t.Context(), r.deliveries("demo")[0].ID)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if len(attempts) != 1 || attempts[0].Fault != errPrivate.Error() {
-		t.Errorf("attempts %+v", attempts)
-	}
+		r := newNode(t, engine.New(t))
+		r.app("demo", func(http.ResponseWriter, *http.Request) { t.Error("a private address was called") })
+		r.run(NewWebhooks(r.db, WebhookConfig{}))
+		r.notify("demo", "FROZEN")
+		r.until("the attempt is refused", func() bool { return r.deliveries("demo")[0].Attempts == 1 })
+		var attempts []pgdb.DeliveryAttempt
+		if err := r.db.Read(t.Context(), func(q *pgdb.Queries) (err error) {
+			attempts, err = q.ListAttempts(t.Context(), r.deliveries("demo")[0].ID)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if len(attempts) != 1 || attempts[0].Fault != errPrivate.Error() {
+			t.Errorf("attempts %+v", attempts)
+		}
+	})
 }
 
 // TestFaultsNeverShowTheURL: a callback URL may hold a secret.
 func TestFaultsNeverShowTheURL(t *testing.T) {
-	r := newRig(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close() // nobody listens there now
-	r.appAt("demo", "http://"+address+"/?token=s3cr3t")
-	w := NewWebhooks(r.db, WebhookConfig{AllowPrivate: true})
-	r.run(w)
-	r.notify("demo", "FROZEN")
-	r.until("the attempt failed", func() bool { return r.deliveries("demo")[0].Attempts == 1 })
-	if err := r.db.Read(t.Context(), func(q *pgdb.Queries) error {
-		attempts, err := q.ListAttempts(t.Context(), r.deliveries("demo")[0].ID)
-		if err == nil && (len(attempts) != 1 || attempts[0].Fault == "" || strings.Contains(attempts[0].Fault, "s3cr3t")) {
-			t.Errorf("attempts %+v", attempts)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newNode(t, engine.New(t))
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
 		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+		address := l.Addr().String()
+		l.Close() // nobody listens there now
+		r.appAt("demo", "http://"+address+"/?token=s3cr3t")
+		w := NewWebhooks(r.db, WebhookConfig{AllowPrivate: true})
+		r.run(w)
+		r.notify("demo", "FROZEN")
+		r.until("the attempt failed", func() bool { return r.deliveries("demo")[0].Attempts == 1 })
+		if err := r.db.Read(t.Context(), func(q *pgdb.Queries) error {
+			attempts, err := q.ListAttempts(t.Context(), r.deliveries("demo")[0].ID)
+			if err == nil && (len(attempts) != 1 || attempts[0].Fault == "" || strings.Contains(attempts[0].Fault, "s3cr3t")) {
+				t.Errorf("attempts %+v", attempts)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // TestReplay: by hand, a delivery goes again under its number, unless it would not be the seller's last word.
 func TestReplay(t *testing.T) {
-	older := pgdb.Delivery{ID: 1, AppID: "demo", SellerID: "S", Event: EventSellerStatus}
-	newest := older
-	newest.ID = 2
-	for _, c := range []struct {
-		name  string
-		d     pgdb.Delivery
-		state string
-		ok    bool
-	}{
-		{"dead and the newest", newest, Dead, true},
-		{"delivered and the newest", newest, Delivered, true},
-		{"dead but older", older, Dead, false},
-		{"pending", newest, Pending, false},
-		{"superseded", newest, Superseded, false},
-		{"of another kind", pgdb.Delivery{ID: 1, Event: EventShare}, Dead, true},
-	} {
-		r := newRig(t)
-		err := r.db.Do(t.Context(), store.Unit{Keys: store.Keys{Apps: []string{"demo"}, Deliveries: []int64{1, 2}}, Judge: func(v *store.View) error {
-			c.d.State = c.state
-			return Replay(v, c.d, newest)
-		}})
-		if (err == nil) != c.ok || err != nil && !errors.Is(err, ErrNotReplayable) {
-			t.Errorf("%s: %v", c.name, err)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		older := pgdb.Delivery{ID: 1, AppID: "demo", SellerID: "S", Event: EventSellerStatus}
+		newest := older
+		newest.ID = 2
+		for _, c := range []struct {
+			name  string
+			d     pgdb.Delivery
+			state string
+			ok    bool
+		}{
+			{"dead and the newest", newest, Dead, true},
+			{"delivered and the newest", newest, Delivered, true},
+			{"dead but older", older, Dead, false},
+			{"pending", newest, Pending, false},
+			{"superseded", newest, Superseded, false},
+			{"of another kind", pgdb.Delivery{ID: 1, Event: EventShare}, Dead, true},
+		} {
+			r := newNode(t, engine.New(t))
+			err := r.db.Do(t.Context(), store.Unit{Keys: store.Keys{Apps: []string{"demo"}, Deliveries: []int64{1, 2}}, Judge: func(v *store.View) error {
+				c.d.State = c.state
+				return Replay(v, c.d, newest)
+			}})
+			if (err == nil) != c.ok || err != nil && !errors.Is(err, ErrNotReplayable) {
+				t.Errorf("%s: %v", c.name, err)
+			}
 		}
-	}
+	})
 }
 
 // TestDeliveryStates holds the drawing against what happens: every outcome of a try, and every act, in every state.
 func TestDeliveryStates(t *testing.T) {
-	text, err := os.ReadFile("notify.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, drawing, _ := strings.Cut(string(text), "// The states of a delivery:")
-	drawing, _, _ = strings.Cut(drawing, "const (")
-	drawn := map[string]bool{}
-	for line := range strings.Lines(drawing) {
-		if f := strings.Fields(line); len(f) >= 4 && f[2] == "->" {
-			drawn[f[1]+" -> "+f[3]] = true
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		text, err := os.ReadFile("notify.go")
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	seen := map[string]bool{}
-	w := NewWebhooks(nil, WebhookConfig{RetryAfter: []time.Duration{time.Minute}})
-	for _, state := range []string{Pending, Delivered, Dead, Superseded} {
-		for name, act := range map[string]func(v *store.View, d pgdb.Delivery) error{
-			"taken": func(v *store.View, d pgdb.Delivery) error {
-				return w.result(v, pgdb.Task{RecordID: d.ID}, pgdb.DeliveryAttempt{DeliveryID: d.ID, Attempt: 1})
-			},
-			"not taken": func(v *store.View, d pgdb.Delivery) error {
-				return w.result(v, pgdb.Task{RecordID: d.ID}, pgdb.DeliveryAttempt{DeliveryID: d.ID, Attempt: 1, Fault: "no"})
-			},
-			"last try": func(v *store.View, d pgdb.Delivery) error {
-				return w.result(v, pgdb.Task{RecordID: d.ID}, pgdb.DeliveryAttempt{DeliveryID: d.ID, Attempt: 2, Fault: "no"})
-			},
-			"superseded": func(v *store.View, d pgdb.Delivery) error {
-				return Notify(v, store.Settings{CallbackURL: "x"}, Event{AppID: d.AppID, SellerID: d.SellerID, Event: EventSellerStatus})
-			},
-			"by hand": func(v *store.View, d pgdb.Delivery) error { _ = Replay(v, d, d); return nil },
-		} {
-			if state != Pending && (name == "taken" || name == "not taken" || name == "last try") {
-				continue // deliver tries only what is pending; superseded in flight has its own test
+		_, drawing, _ := strings.Cut(string(text), "// The states of a delivery:")
+		drawing, _, _ = strings.Cut(drawing, "const (")
+		drawn := map[string]bool{}
+		for line := range strings.Lines(drawing) {
+			if f := strings.Fields(line); len(f) >= 4 && f[2] == "->" {
+				drawn[f[1]+" -> "+f[3]] = true
 			}
-			r := newRig(t)
-			k := store.SellerKey{AppID: "demo", SellerID: "S"}
-			r.do(store.Unit{Name: name, Keys: store.Keys{Events: []store.SellerKey{k}}, Judge: func(v *store.View) error {
-				d := pgdb.Delivery{ID: v.NextID(), AppID: k.AppID, SellerID: k.SellerID, RequestNo: "N", Event: EventSellerStatus, State: state}
-				v.Deliveries.Put(d.ID, d)
-				if err := act(v, d); err != nil {
-					return err
+		}
+		seen := map[string]bool{}
+		w := NewWebhooks(nil, WebhookConfig{RetryAfter: []time.Duration{time.Minute}})
+		for _, state := range []string{Pending, Delivered, Dead, Superseded} {
+			for name, act := range map[string]func(v *store.View, d pgdb.Delivery) error{
+				"taken": func(v *store.View, d pgdb.Delivery) error {
+					return w.result(v, pgdb.Task{RecordID: d.ID}, pgdb.DeliveryAttempt{DeliveryID: d.ID, Attempt: 1})
+				},
+				"not taken": func(v *store.View, d pgdb.Delivery) error {
+					return w.result(v, pgdb.Task{RecordID: d.ID}, pgdb.DeliveryAttempt{DeliveryID: d.ID, Attempt: 1, Fault: "no"})
+				},
+				"last try": func(v *store.View, d pgdb.Delivery) error {
+					return w.result(v, pgdb.Task{RecordID: d.ID}, pgdb.DeliveryAttempt{DeliveryID: d.ID, Attempt: 2, Fault: "no"})
+				},
+				"superseded": func(v *store.View, d pgdb.Delivery) error {
+					return Notify(v, store.Settings{CallbackURL: "x"}, Event{AppID: d.AppID, SellerID: d.SellerID, Event: EventSellerStatus})
+				},
+				"by hand": func(v *store.View, d pgdb.Delivery) error { _ = Replay(v, d, d); return nil },
+			} {
+				if state != Pending && (name == "taken" || name == "not taken" || name == "last try") {
+					continue // deliver tries only what is pending; superseded in flight has its own test
 				}
-				if after, _ := v.Deliveries.Get(d.ID); after.State != state {
-					seen[state+" -> "+after.State] = true
-				}
-				return nil
-			}})
+				r := newNode(t, engine.New(t))
+				k := store.SellerKey{AppID: "demo", SellerID: "S"}
+				r.do(store.Unit{Name: name, Keys: store.Keys{Events: []store.SellerKey{k}}, Judge: func(v *store.View) error {
+					d := pgdb.Delivery{ID: v.NextID(), AppID: k.AppID, SellerID: k.SellerID, RequestNo: "N", Event: EventSellerStatus, State: state}
+					v.Deliveries.Put(d.ID, d)
+					if err := act(v, d); err != nil {
+						return err
+					}
+					if after, _ := v.Deliveries.Get(d.ID); after.State != state {
+						seen[state+" -> "+after.State] = true
+					}
+					return nil
+				}})
+			}
 		}
-	}
-	for a := range drawn {
-		if !seen[a] {
-			t.Errorf("drawn, but not seen: %s", a)
+		for a := range drawn {
+			if !seen[a] {
+				t.Errorf("drawn, but not seen: %s", a)
+			}
 		}
-	}
-	for a := range seen {
-		if !drawn[a] {
-			t.Errorf("seen, but not drawn: %s", a)
+		for a := range seen {
+			if !drawn[a] {
+				t.Errorf("seen, but not drawn: %s", a)
+			}
 		}
-	}
+	})
 }

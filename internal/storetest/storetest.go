@@ -5,8 +5,13 @@
 package storetest
 
 import (
+	"context"
+	"database/sql"
 	"path/filepath"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
 // Engine is a kind of database.
@@ -38,4 +43,28 @@ func (e Engine) New(t testing.TB) string {
 		return newPostgres(t)
 	}
 	return filepath.Join(t.TempDir(), "infinia.db")
+}
+
+// Exec runs a statement on a database of New, past everything that would refuse it.
+func (e Engine) Exec(t testing.TB, database, statement string) {
+	t.Helper()
+	if e == SQLite {
+		db, err := sql.Open("sqlite", database)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+		return
+	}
+	conn, err := pgx.Connect(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
 }

@@ -32,12 +32,7 @@ type importRig struct {
 	dir string
 }
 
-func newImportRig(t *testing.T, set store.Settings) *importRig {
-	t.Helper()
-	return importRigOver(t, storetest.SQLite.New(t), set)
-}
-
-func importRigOver(t *testing.T, database string, set store.Settings) *importRig {
+func newImportRig(t *testing.T, database string, set store.Settings) *importRig {
 	t.Helper()
 	db, err := store.Open(t.Context(), store.Config{Database: database})
 	if err != nil {
@@ -145,58 +140,62 @@ func (r *importRig) verify() {
 
 // TestImportAgainAfterACrash: rows that an earlier run left are no obstacle and count once.
 func TestImportAgainAfterACrash(t *testing.T) {
-	r := newImportRig(t, store.Settings{})
-	task := r.upload("T-1", sale("O-1", "10.00")+sale("O-2", "20.00"))
-	f := r.file("T-1")
-	// The process ended after some rows were written.
-	if err := r.im.writeRows(t.Context(), pgdb.App{ID: 1}, f, []Row{{SellerID: "S1", Currency: "CNH", Amount: 999, Key: [16]byte{1}}, {SellerID: "S1", Currency: "CNH", Amount: 5, Key: [16]byte{2}}}); err != nil {
-		t.Fatal(err)
-	}
-	if r.filed() != 0 {
-		t.Error("rows count before the switch")
-	}
-	if err := r.im.Import(t.Context(), task); err != nil {
-		t.Fatal(err)
-	}
-	// It ended after the switch, before anyone knew: another run changes nothing, neither the books nor the rows.
-	if err := r.im.Import(t.Context(), task); err != nil {
-		t.Error(err)
-	}
-	if err := r.im.writeRows(t.Context(), pgdb.App{ID: 1}, f, nil); err != nil {
-		t.Error(err)
-	}
-	if f := r.file("T-1"); f.State != fileSuccess || r.filed() != 30_00 {
-		t.Errorf("the file is %s, filed are %d", f.State, r.filed())
-	}
-	r.verify()
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newImportRig(t, engine.New(t), store.Settings{})
+		task := r.upload("T-1", sale("O-1", "10.00")+sale("O-2", "20.00"))
+		f := r.file("T-1")
+		// The process ended after some rows were written.
+		if err := r.im.writeRows(t.Context(), pgdb.App{ID: 1}, f, []Row{{SellerID: "S1", Currency: "CNH", Amount: 999, Key: [16]byte{1}}, {SellerID: "S1", Currency: "CNH", Amount: 5, Key: [16]byte{2}}}); err != nil {
+			t.Fatal(err)
+		}
+		if r.filed() != 0 {
+			t.Error("rows count before the switch")
+		}
+		if err := r.im.Import(t.Context(), task); err != nil {
+			t.Fatal(err)
+		}
+		// It ended after the switch, before anyone knew: another run changes nothing, neither the books nor the rows.
+		if err := r.im.Import(t.Context(), task); err != nil {
+			t.Error(err)
+		}
+		if err := r.im.writeRows(t.Context(), pgdb.App{ID: 1}, f, nil); err != nil {
+			t.Error(err)
+		}
+		if f := r.file("T-1"); f.State != fileSuccess || r.filed() != 30_00 {
+			t.Errorf("the file is %s, filed are %d", f.State, r.filed())
+		}
+		r.verify()
+	})
 }
 
 // TestMoreThanCanBeBooked: rows that are sound one by one, but more together than an account holds, fail the file and do
 // not hold up the next.
 func TestMoreThanCanBeBooked(t *testing.T) {
-	r := newImportRig(t, store.Settings{})
-	// As much as fits is there already.
-	keys := []store.AccountKey{ledger.SellerAccount("demo", ledger.Evidence, "S1", "CNH"), ledger.SellerAccount("demo", ledger.FiledShipped, "S1", "CNH")}
-	if err := r.im.DB.Do(t.Context(), store.Unit{Keys: store.Keys{Accounts: keys}, Judge: func(v *store.View) error {
-		return ledger.Post(v, ledger.ForTrade, 1, keys[0], keys[1], 1<<63-1)
-	}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.im.Import(t.Context(), r.upload("T-1", sale("O-1", "10.00"))); err != nil {
-		t.Fatal(err)
-	}
-	if f := r.file("T-1"); f.State != fileFailed || f.AcceptedRows != 0 || !strings.Contains(f.FailReason, "more than can be booked") {
-		t.Errorf("the file: %+v", f)
-	}
-	if r.filed() != 1<<63-1 {
-		t.Errorf("filed: %d", r.filed())
-	}
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newImportRig(t, engine.New(t), store.Settings{})
+		// As much as fits is there already.
+		keys := []store.AccountKey{ledger.SellerAccount("demo", ledger.Evidence, "S1", "CNH"), ledger.SellerAccount("demo", ledger.FiledShipped, "S1", "CNH")}
+		if err := r.im.DB.Do(t.Context(), store.Unit{Keys: store.Keys{Accounts: keys}, Judge: func(v *store.View) error {
+			return ledger.Post(v, ledger.ForTrade, 1, keys[0], keys[1], 1<<63-1)
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.im.Import(t.Context(), r.upload("T-1", sale("O-1", "10.00"))); err != nil {
+			t.Fatal(err)
+		}
+		if f := r.file("T-1"); f.State != fileFailed || f.AcceptedRows != 0 || !strings.Contains(f.FailReason, "more than can be booked") {
+			t.Errorf("the file: %+v", f)
+		}
+		if r.filed() != 1<<63-1 {
+			t.Errorf("filed: %d", r.filed())
+		}
+	})
 }
 
 // TestReceiveKeepsTheUpload: what is judged is in the database, and only what is judged.
 func TestReceiveKeepsTheUpload(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
-		r := importRigOver(t, engine.New(t), store.Settings{})
+		r := newImportRig(t, engine.New(t), store.Settings{})
 		contents := func() (n int) {
 			r.read(func(q *pgdb.Queries) error {
 				tasks, err := q.ListDueTasks(t.Context(), pgdb.ListDueTasksParams{Queue: content.Queue, Now: 1 << 60, Most: 100})
@@ -248,28 +247,30 @@ func TestReceiveKeepsTheUpload(t *testing.T) {
 
 // TestFileOfAnEarlierVersion: its upload is not in the database, and that is told.
 func TestFileOfAnEarlierVersion(t *testing.T) {
-	r := newImportRig(t, store.Settings{})
-	var task pgdb.Task
-	if err := r.im.DB.Do(t.Context(), store.Unit{Judge: func(v *store.View) error {
-		f := pgdb.TradeFile{ID: v.NextID(), AppID: "demo", RequestNo: "T-1", Attempt: 1, State: fileProcessing, SHA256: "00"}
-		v.Files.Put(f.ID, f)
-		task.RecordID = f.ID
-		return nil
-	}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.im.Import(t.Context(), task); err == nil || !strings.Contains(err.Error(), "an earlier version") {
-		t.Errorf("import: %v", err)
-	}
-	if _, err := r.im.ErrorFile(t.Context(), r.file("T-1")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("error file: %v", err)
-	}
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newImportRig(t, engine.New(t), store.Settings{})
+		var task pgdb.Task
+		if err := r.im.DB.Do(t.Context(), store.Unit{Judge: func(v *store.View) error {
+			f := pgdb.TradeFile{ID: v.NextID(), AppID: "demo", RequestNo: "T-1", Attempt: 1, State: fileProcessing, SHA256: "00"}
+			v.Files.Put(f.ID, f)
+			task.RecordID = f.ID
+			return nil
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.im.Import(t.Context(), task); err == nil || !strings.Contains(err.Error(), "an earlier version") {
+			t.Errorf("import: %v", err)
+		}
+		if _, err := r.im.ErrorFile(t.Context(), r.file("T-1")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("error file: %v", err)
+		}
+	})
 }
 
 // TestSwitchCountsTheRows: a file whose rows are not all there, because another run has begun anew, does not begin to count.
 func TestSwitchCountsTheRows(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
-		r := importRigOver(t, engine.New(t), store.Settings{})
+		r := newImportRig(t, engine.New(t), store.Settings{})
 		task := r.upload("T-1", sale("O-1", "10.00")+sale("O-2", "20.00"))
 		app, f := pgdb.App{ID: 1, AppID: "demo"}, r.file("T-1")
 		f.State, f.AcceptedRows = fileSuccess, 2
@@ -304,7 +305,7 @@ func TestSwitchCountsTheRows(t *testing.T) {
 func TestTwoImportersOnOneFile(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
 		database := engine.New(t)
-		r := importRigOver(t, database, store.Settings{AcceptPartial: true})
+		r := newImportRig(t, database, store.Settings{AcceptPartial: true})
 		nodes := []*Importer{r.im, r.im}
 		if engine == storetest.Postgres { // the other one is a node of its own
 			db, err := store.Open(t.Context(), store.Config{Database: database})
@@ -354,44 +355,46 @@ func TestTwoImportersOnOneFile(t *testing.T) {
 
 // TestLargeUpload: a file of 100 MB is taken over without being in memory.
 func TestLargeUpload(t *testing.T) {
-	r := newImportRig(t, store.Settings{})
-	path := filepath.Join(r.dir, "large.csv")
-	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum, piece := sha256.New(), []byte(strings.Repeat(sale("O-1", "10.00"), 10_000))
-	size := int64(0)
-	for size < 100e6 {
-		n, err := io.MultiWriter(file, sum).Write(piece)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newImportRig(t, engine.New(t), store.Settings{})
+		path := filepath.Join(r.dir, "large.csv")
+		file, err := os.Create(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		size += int64(n)
-	}
-	if err := file.Close(); err != nil {
-		t.Fatal(err)
-	}
-	var before, now runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	taken := make(chan error)
-	go func() {
-		taken <- r.im.Receive(t.Context(), "demo", "T-1", path, size, hex.EncodeToString(sum.Sum(nil)))
-	}()
-	look := time.NewTicker(50 * time.Millisecond)
-	defer look.Stop()
-	for most := int64(0); ; {
-		select {
-		case err := <-taken:
-			if f := r.file("T-1"); err != nil || f.Size != size || most > 16<<20 {
-				t.Errorf("%v; it has %d of %d bytes; at most %d bytes of memory were held", err, f.Size, size, most)
+		sum, piece := sha256.New(), []byte(strings.Repeat(sale("O-1", "10.00"), 10_000))
+		size := int64(0)
+		for size < 100e6 {
+			n, err := io.MultiWriter(file, sum).Write(piece)
+			if err != nil {
+				t.Fatal(err)
 			}
-			return
-		case <-look.C:
-			runtime.GC()
-			runtime.ReadMemStats(&now)
-			most = max(most, int64(now.HeapAlloc)-int64(before.HeapAlloc))
+			size += int64(n)
 		}
-	}
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+		var before, now runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		taken := make(chan error)
+		go func() {
+			taken <- r.im.Receive(t.Context(), "demo", "T-1", path, size, hex.EncodeToString(sum.Sum(nil)))
+		}()
+		look := time.NewTicker(50 * time.Millisecond)
+		defer look.Stop()
+		for most := int64(0); ; {
+			select {
+			case err := <-taken:
+				if f := r.file("T-1"); err != nil || f.Size != size || most > 16<<20 {
+					t.Errorf("%v; it has %d of %d bytes; at most %d bytes of memory were held", err, f.Size, size, most)
+				}
+				return
+			case <-look.C:
+				runtime.GC()
+				runtime.ReadMemStats(&now)
+				most = max(most, int64(now.HeapAlloc)-int64(before.HeapAlloc))
+			}
+		}
+	})
 }

@@ -66,7 +66,7 @@ func (r *importRig) summary(requestNo string) (s Summary) {
 // TestResults: an app finds the summary and the error file of the newest finished attempt, and nothing of another app.
 func TestResults(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
-		r := importRigOver(t, engine.New(t), store.Settings{})
+		r := newImportRig(t, engine.New(t), store.Settings{})
 		first := r.upload("T-1", sale("O-1", "0.00"))
 		if got := r.results(); len(got) != 0 {
 			t.Errorf("while it is judged there are %v", got)
@@ -143,26 +143,28 @@ func (r *importRig) sweep() (gone int) {
 
 // TestReplacedResultIsNeverMixed: who reads a summary while others take its place gets one of them.
 func TestReplacedResultIsNeverMixed(t *testing.T) {
-	r := newImportRig(t, store.Settings{})
-	if err := r.im.Import(t.Context(), r.upload("T-1", sale("O-1", "10.00"))); err != nil {
-		t.Fatal(err)
-	}
-	r.results()
-	was := r.result("T-1_summary.json")
-	_, reading, err := r.im.OpenResult(t.Context(), "demo", "T-1_summary.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	head := make([]byte, 10)
-	if _, err := io.ReadFull(reading, head); err != nil {
-		t.Fatal(err)
-	}
-	r.receive("T-1", sale("O-2", "10.00"))
-	r.results()
-	if tail, err := io.ReadAll(reading); err != nil || string(head)+string(tail) != was {
-		t.Errorf("read %q, %v", string(head)+string(tail), err)
-	}
-	if is := r.result("T-1_summary.json"); is == was {
-		t.Error("nothing has taken its place")
-	}
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newImportRig(t, engine.New(t), store.Settings{})
+		if err := r.im.Import(t.Context(), r.upload("T-1", sale("O-1", "10.00"))); err != nil {
+			t.Fatal(err)
+		}
+		r.results()
+		was := r.result("T-1_summary.json")
+		_, reading, err := r.im.OpenResult(t.Context(), "demo", "T-1_summary.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := make([]byte, 10)
+		if _, err := io.ReadFull(reading, head); err != nil {
+			t.Fatal(err)
+		}
+		r.receive("T-1", sale("O-2", "10.00"))
+		r.results()
+		if tail, err := io.ReadAll(reading); err != nil || string(head)+string(tail) != was {
+			t.Errorf("read %q, %v", string(head)+string(tail), err)
+		}
+		if is := r.result("T-1_summary.json"); is == was {
+			t.Error("nothing has taken its place")
+		}
+	})
 }
