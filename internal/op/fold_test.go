@@ -7,22 +7,29 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // TestGroupIsGroupsOfOne holds the same random requests, settlements and freezes in folded groups against one commit each:
-// the answers and every row that is left must be the same.
+// the answers and every row that is left must be the same, on either engine.
 func TestGroupIsGroupsOfOne(t *testing.T) {
+	var engines []storetest.Engine
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		engine.New(t) // or it is skipped
+		engines = append(engines, engine)
+	})
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue { // two databases a check: fewer than usual, unless asked for
 		if err := f.Value.Set("20"); err != nil {
 			t.Fatal(err)
@@ -54,11 +61,11 @@ func TestGroupIsGroupsOfOne(t *testing.T) {
 			}
 			steps = append(steps, group)
 		}
-		dir := t.TempDir()
-		folded := play(t, filepath.Join(dir, "folded.db"), steps, true)
-		single := play(t, filepath.Join(dir, "single.db"), steps, false)
-		if diff := cmp.Diff(single, folded); diff != "" {
-			rt.Fatalf("groups of one against folded groups:\n%s", diff)
+		single := play(t, storetest.SQLite, steps, false)
+		for _, engine := range engines {
+			if diff := cmp.Diff(single, play(t, engine, steps, true)); diff != "" {
+				rt.Fatalf("groups of one on SQLite against folded groups on %s:\n%s", engine, diff)
+			}
 		}
 	})
 }
@@ -70,11 +77,16 @@ const (
 )
 
 // play runs the steps on a fresh database whose time and randomness are always the same, and returns the answers and rows.
-func play(t *testing.T, path string, steps [][]Content, fold bool) []string {
+func play(t *testing.T, engine storetest.Engine, steps [][]Content, fold bool) (out []string) {
+	t.Run("", func(t *testing.T) { out = playOn(t, engine.New(t), steps, fold) }) // its database is gone when it ends
+	return out
+}
+
+func playOn(t *testing.T, database string, steps [][]Content, fold bool) []string {
 	ctx := context.Background()
 	now := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
 	var seed [32]byte
-	db, err := store.Open(ctx, store.Config{Database: path, Clock: store.NewClock(func() time.Time { return now }), Random: rand.NewChaCha8(seed)})
+	db, err := store.Open(ctx, store.Config{Database: database, Clock: store.NewClock(func() time.Time { return now }), Random: rand.NewChaCha8(seed)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,45 +173,86 @@ func play(t *testing.T, path string, steps [][]Content, fold bool) []string {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return append(out, dump(t, path)...)
+	return append(out, dump(t, database)...)
 }
 
-// dump is every row of a database as text.
-func dump(t *testing.T, path string) []string {
+// dump is every row of a database as text. An id stands for its place among all ids: the engines draw different ones.
+func dump(t *testing.T, database string) (out []string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
+	type row struct {
+		table   string
+		columns []string
+		values  []any
+	}
+	var rows []row
+	ids := []int64{0}
+	for _, name := range []string{"request", "deposit", "trade_file", "seller", "binding", "account", "posting", "share", "task", "delivery", "audit"} {
+		columns, found := table(t, database, "SELECT * FROM "+name+" ORDER BY id")
+		for _, values := range found {
+			rows = append(rows, row{name, columns, values})
+			ids = append(ids, values[0].(int64))
+		}
+	}
+	slices.Sort(ids)
+	for _, r := range rows {
+		var b strings.Builder
+		b.WriteString(r.table)
+		for i, v := range r.values {
+			if id, ok := v.(int64); ok && (r.columns[i] == "id" || strings.HasSuffix(r.columns[i], "_id")) {
+				if place, known := slices.BinarySearch(ids, id); known {
+					v = fmt.Sprint("#", place)
+				}
+			}
+			fmt.Fprintf(&b, " %s=%v", r.columns[i], v)
+		}
+		out = append(out, b.String())
+	}
+	return out
+}
+
+func table(t *testing.T, database, text string) (columns []string, found [][]any) {
+	t.Helper()
+	if store.IsPostgres(database) {
+		conn, err := pgx.Connect(t.Context(), database)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(context.Background())
+		rows, err := conn.Query(t.Context(), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range rows.FieldDescriptions() {
+			columns = append(columns, f.Name)
+		}
+		found, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) ([]any, error) { return r.Values() })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return columns, found
+	}
+	db, err := sql.Open("sqlite", database)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	var out []string
-	for _, table := range []string{"request", "seller", "binding", "account", "posting", "share", "task", "delivery", "audit"} {
-		rows, err := db.Query("SELECT * FROM " + table + " ORDER BY id")
-		if err != nil {
-			t.Fatal(err)
-		}
-		columns, err := rows.Columns()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for rows.Next() {
-			values := make([]any, len(columns))
-			for i := range values {
-				values[i] = new(any)
-			}
-			if err := rows.Scan(values...); err != nil {
-				t.Fatal(err)
-			}
-			var b strings.Builder
-			b.WriteString(table)
-			for i, v := range values {
-				fmt.Fprintf(&b, " %s=%v", columns[i], *v.(*any))
-			}
-			out = append(out, b.String())
-		}
-		if err := rows.Close(); err != nil {
-			t.Fatal(err)
-		}
+	rows, err := db.Query(text)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out
+	defer rows.Close()
+	if columns, err = rows.Columns(); err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		values, into := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, values)
+	}
+	return columns, found
 }

@@ -112,9 +112,9 @@ func (r *rig) refused(code infinia.Code, field string, name infinia.Operation, m
 func (r *rig) deposit(currency string, minor int64) {
 	r.Helper()
 	from, to := ledger.ExternalAccount(testApp, currency), ledger.PlatformAccount(testApp, currency)
-	r.do(store.Unit{Keys: store.Keys{Accounts: []store.AccountKey{from, to}, Deposits: []store.DepositKey{{Currency: currency, BankReference: r.Name() + r.now.String()}}},
+	r.do(store.Unit{Keys: store.Keys{Accounts: []store.AccountKey{from, to}, Deposits: []store.DepositKey{{Currency: currency, BankReference: "BANK " + r.now.String()}}},
 		Judge: func(v *store.View) error {
-			k := store.DepositKey{Currency: currency, BankReference: r.Name() + r.now.String()}
+			k := store.DepositKey{Currency: currency, BankReference: "BANK " + r.now.String()}
 			d := pgdb.Deposit{ID: v.NextID(), AppID: testApp, Currency: currency, Amount: minor, BankReference: k.BankReference, BookedAt: v.Now()}
 			v.Deposits.Put(k, d)
 			return ledger.Post(v, ledger.ForDeposit, d.ID, from, to, minor)
