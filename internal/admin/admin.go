@@ -233,7 +233,7 @@ func (s *server) fault(ctx context.Context, err error) error {
 		return huma.Error404NotFound("there is none with this id")
 	case errors.Is(err, op.ErrState), errors.Is(err, outbox.ErrNotReplayable), errors.Is(err, ledger.ErrShort):
 		return huma.Error409Conflict(err.Error())
-	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUnknown), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUnknown), errors.Is(err, store.ErrAbsent), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return huma.Error503ServiceUnavailable("try again later, under the same reference")
 	}
 	c := callerOf(ctx)

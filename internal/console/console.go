@@ -119,7 +119,7 @@ func (c *console) refuse(w http.ResponseWriter, r *http.Request, err error, dead
 		status, n = http.StatusNotFound, dead
 	} else if ok && e.Code == infinia.Expired {
 		status, n = http.StatusGone, expired
-	} else if errors.Is(err, store.ErrBusy) || errors.Is(err, store.ErrClosed) || errors.Is(err, context.Canceled) {
+	} else if errors.Is(err, store.ErrBusy) || errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrAbsent) || errors.Is(err, store.ErrUnknown) || errors.Is(err, context.Canceled) {
 		status = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", "5")
 	} else {

@@ -365,7 +365,7 @@ func (g *Gate) codeOf(c *call, err error) (infinia.Code, *infinia.Error) {
 	}
 	code := infinia.InternalFault
 	switch {
-	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUnknown), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrUnknown), errors.Is(err, store.ErrAbsent), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		code = infinia.Unavailable
 	case errors.Is(err, store.ErrDatabase):
 		code = infinia.DatabaseFault

@@ -39,7 +39,7 @@ func TestDiskIsFull(t *testing.T) {
 					last = fmt.Sprintf("%d %d", round, len(b.stands))
 					errs := b.do(db, several(last)...)
 					for i, err := range errs {
-						if err != nil && !errors.Is(err, ErrDatabase) && i != 3 || errors.Is(err, ErrUnknown) {
+						if err != nil && !errors.Is(err, ErrAbsent) && i != 3 || errors.Is(err, ErrUnknown) {
 							t.Fatalf("unit %d: %v", i, err)
 						}
 					}

@@ -235,7 +235,7 @@ func TestNothingBegins(t *testing.T) {
 		p.cut()
 		p.harmNext("BEGIN", h)
 		for i, err := range b.do(db, several(name)...) {
-			if !errors.Is(err, ErrDatabase) || errors.Is(err, ErrUnknown) {
+			if !errors.Is(err, ErrDatabase) || !errors.Is(err, ErrAbsent) || errors.Is(err, ErrUnknown) {
 				t.Errorf("unit %d: %v", i, err)
 			}
 		}
@@ -311,11 +311,11 @@ func TestOutcomeStaysUnknown(t *testing.T) {
 					t.Errorf("told %v", err)
 				}
 			}
-			if err := b.do(db, "next")[0]; !errors.Is(err, ErrDatabase) || errors.Is(err, ErrUnknown) {
+			if err := b.do(db, "next")[0]; !errors.Is(err, ErrDatabase) || !errors.Is(err, ErrAbsent) || errors.Is(err, ErrUnknown) {
 				t.Errorf("the next unit: %v", err)
 			}
-			if db.Ready(t.Context()) == nil {
-				t.Error("ready without a database")
+			if err := db.Ready(t.Context()); !errors.Is(err, ErrAbsent) {
+				t.Errorf("without a database it is ready: %v", err)
 			}
 			b.check("first", "refused")
 			p.refuse(false)
@@ -552,13 +552,13 @@ func TestReadOnly(t *testing.T) {
 		})
 		if kind == "group" {
 			for i, err := range b.do(db, several("read-only")...) {
-				if !errors.Is(err, ErrDatabase) || errors.Is(err, ErrUnknown) {
+				if !errors.Is(err, ErrDatabase) || !errors.Is(err, ErrAbsent) || errors.Is(err, ErrUnknown) {
 					t.Errorf("unit %d: %v", i, err)
 				}
 			}
 		} else if err := db.Do(t.Context(), Unit{Alone: func(ctx context.Context, v *View, q *pgdb.Queries) error {
 			return q.PutSecret(ctx, pgdb.PutSecretParams{Name: "kind", Value: []byte{}})
-		}}); !errors.Is(err, ErrDatabase) {
+		}}); !errors.Is(err, ErrAbsent) {
 			t.Error(err)
 		}
 		if db.Ready(t.Context()) == nil {

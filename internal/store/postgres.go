@@ -136,7 +136,7 @@ func (p *postgres) begin(ctx context.Context, group []*queued) (transaction, *Vi
 		if fresh {
 			conn, err := pgx.ConnectConfig(ctx, p.config)
 			if err != nil {
-				return nil, nil, fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err)
+				return nil, nil, fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, err)
 			}
 			p.conn, p.carried = conn, newView()
 		}
@@ -148,7 +148,7 @@ func (p *postgres) begin(ctx context.Context, group []*queued) (transaction, *Vi
 		if p.conn != nil {
 			err = errors.Join(err, p.rollback(ctx))
 		}
-		if fresh || !errors.Is(err, errAbsent) {
+		if fresh || !errors.Is(err, ErrAbsent) {
 			return nil, nil, err
 		}
 		p.drop() // it is from before a restart or a failover; nothing was sent that could stand
@@ -200,7 +200,7 @@ func (p *postgres) failed(err error) error {
 	}
 	if p.conn == nil || p.conn.IsClosed() { // whatever its last words were
 		p.drop()
-		return fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err)
+		return fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, err)
 	}
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -213,7 +213,7 @@ func (p *postgres) failed(err error) error {
 		p.drop()
 		fallthrough
 	case refused.Code == "55P03", class == "53", class == "57", class == "58": // locked for long, full, shut down, disk
-		return fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err)
+		return fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, err)
 	}
 	return fmt.Errorf("%w: %w", ErrDatabase, err)
 }
@@ -224,7 +224,7 @@ func (p *postgres) read(ctx context.Context, fn func(q *pgdb.Queries) error) err
 		return ErrClosed
 	}
 	if err != nil {
-		return fault(err)
+		return absent(ctx, err)
 	}
 	s := &snapshot{conn: conn.Conn()}
 	s.renew = func() (err error) {
@@ -235,7 +235,12 @@ func (p *postgres) read(ctx context.Context, fn func(q *pgdb.Queries) error) err
 		}
 		return err
 	}
-	err = fn(pgdb.New(marked{s, fault}))
+	err = fn(pgdb.New(marked{s, func(err error) error {
+		if err != nil && s.conn.IsClosed() {
+			return absent(ctx, err)
+		}
+		return fault(err)
+	}}))
 	if conn == nil {
 		return err
 	}
@@ -244,6 +249,14 @@ func (p *postgres) read(ctx context.Context, fn func(q *pgdb.Queries) error) err
 	}
 	conn.Release()
 	return err
+}
+
+// absent marks that there is no connection, unless that is because the caller has gone away.
+func absent(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, err)
+	}
+	return fault(err)
 }
 
 // ReadPostgres runs fn on a snapshot of a database that need not be a primary's, and changes nothing.

@@ -133,10 +133,10 @@ func (s *sqlite) queries() *pgdb.Queries { return pgdb.New(sqliteConn{s.writer, 
 
 func (s *sqlite) begin(ctx context.Context, group []*queued) (transaction, *View, error) {
 	if err := s.draw(ctx, group); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err)
+		return nil, nil, fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, err)
 	}
 	if _, err := s.writer.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err)
+		return nil, nil, fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, err)
 	}
 	v := s.carried
 	s.carried = newView() // unless this group succeeds, the next one loads everything anew
@@ -174,12 +174,12 @@ func (s *sqlite) draw(ctx context.Context, group []*queued) error {
 func (s *sqlite) commit(ctx context.Context, v *View, alone bool) error {
 	if err := v.saveEach(ctx, s.queries()); err != nil {
 		if isFull(err) {
-			err = fmt.Errorf("%w: %w", errAbsent, err)
+			err = fmt.Errorf("%w: %w", ErrAbsent, err)
 		}
 		return errors.Join(err, s.rollback(ctx))
 	}
 	if _, err := s.writer.ExecContext(ctx, "COMMIT"); isFull(err) { // its last part is what says that it is one
-		return errors.Join(fmt.Errorf("%w: %w: %w", ErrDatabase, errAbsent, err), s.rollback(ctx))
+		return errors.Join(fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, err), s.rollback(ctx))
 	} else if err != nil {
 		return errors.Join(fmt.Errorf("%w: %w", ErrUnknown, err), s.rollback(ctx))
 	}

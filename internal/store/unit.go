@@ -37,15 +37,15 @@ var (
 	// ErrDatabase marks a failure of the database itself, after which certainly nothing of the unit was written.
 	ErrDatabase = errors.New("database fault")
 
+	// ErrAbsent marks one that is of the database as a whole and may pass: it is down, full, or takes no changes.
+	ErrAbsent = errors.New("the database cannot be worked with")
+
 	// ErrUnknown marks a commit whose outcome is open: it may stand or not. Whoever repeats the unit finds out.
 	ErrUnknown = errors.New("the outcome of a commit is unknown")
 )
 
-// How the engines tell failures apart, beside ErrUnknown.
-var (
-	errAbsent = errors.New("the database cannot be worked with") // running the units again one by one mends nothing
-	errRaced  = errors.New("something else came before it")      // running the unit again mends it
-)
+// errRaced marks a failure that running the units again one by one mends.
+var errRaced = errors.New("something else came before it")
 
 const (
 	groupMost   = 256  // units in one commit
@@ -204,7 +204,7 @@ func (db *DB) commit(ctx context.Context, group []*queued) {
 	if err != nil {
 		fillUnits(group, err)
 	}
-	if err != nil && !errors.Is(err, errAbsent) && !errors.Is(err, ErrUnknown) && (len(group) > 1 || errors.Is(err, errRaced)) {
+	if err != nil && !errors.Is(err, ErrAbsent) && !errors.Is(err, ErrUnknown) && (len(group) > 1 || errors.Is(err, errRaced)) {
 		err = db.commitEach(ctx, group)
 	}
 	db.mu.Lock()
@@ -216,7 +216,7 @@ func (db *DB) commit(ctx context.Context, group []*queued) {
 	case errors.Is(err, ErrUnknown):
 		db.failure = err
 		db.stats.Unknown++
-	case errors.Is(err, errAbsent):
+	case errors.Is(err, ErrAbsent):
 		db.failure = err
 		db.stats.Failed++
 	}
@@ -236,8 +236,8 @@ func (db *DB) commitEach(ctx context.Context, group []*queued) (fault error) {
 				break
 			}
 		}
-		if errors.Is(u.err, errAbsent) {
-			fillUnits(group[i+1:], fmt.Errorf("%w: another unit of the group: %v", ErrDatabase, u.err)) // they have not begun
+		if errors.Is(u.err, ErrAbsent) {
+			fillUnits(group[i+1:], fmt.Errorf("%w: %w: with another unit of the group: %v", ErrDatabase, ErrAbsent, u.err)) // they have not begun
 			return u.err
 		}
 		if errors.Is(u.err, ErrUnknown) {
@@ -277,7 +277,7 @@ func (db *DB) runCertain(ctx context.Context, group []*queued) error {
 		case lerr == nil:
 			return fmt.Errorf("%w: %w: it was lost: %v", ErrDatabase, errRaced, err) // no longer unknown
 		case time.Now().After(deadline):
-			return fmt.Errorf("%w: %w; and %w", errAbsent, err, lerr)
+			return fmt.Errorf("%w: %w; and %w", ErrAbsent, err, lerr)
 		}
 		time.Sleep(pause)
 	}
