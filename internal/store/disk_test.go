@@ -84,6 +84,7 @@ func TestNoRoomForTheLog(t *testing.T) {
 	})
 	until(t, "the node to be not ready", func() bool { return db.Ready(t.Context()) != nil })
 	d.Free()
+	c.Kill() // it may be ending, or starting in vain
 	c.Restart()
 	until(t, "the database to be ready", func() bool { return db.Ready(t.Context()) == nil })
 	b.check(open...)
