@@ -64,7 +64,9 @@ stress: ## kill servers under load and judge the answers, on each engine for SEC
 .PHONY: bench
 bench: ## the figures, each with what it was measured by
 	$(GO) test ./envelope -run '^$$' -bench . -benchtime 1s
-	$(GO) test ./internal/op -run '^$$' -bench Shares -benchtime 20000x
+	$(GO) test ./internal/op -run '^$$' -bench Shares -benchtime 20000x -timeout 30m
+	$(GO) test ./internal/op -run '^$$' -bench FullBooks -benchtime 20000x -postings $${POSTINGS:-1000000} -timeout 60m
+	$(GO) test ./internal/gate -run '^$$' -bench WithoutRSA -benchtime 10000x
 	$(GO) test ./internal/content -run '^$$' -bench . -benchtime 5x
 	$(GO) test ./internal/server -run '^$$' -bench . -benchtime 2s
 

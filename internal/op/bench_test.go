@@ -3,6 +3,7 @@ package op
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -100,6 +101,9 @@ func benchEngine(b *testing.B, database string) (*store.DB, *Engine) {
 	e, err := NewEngine(ctx, db, "http://127.0.0.1", false)
 	if err != nil {
 		b.Fatal(err)
+	}
+	if err := db.Read(ctx, func(q *pgdb.Queries) error { _, err := q.GetApp(ctx, testApp); return err }); err == nil {
+		return db, e // they are there already
 	}
 	settings, err := json.Marshal(store.Settings{})
 	if err != nil {
@@ -219,4 +223,55 @@ func plainShare(ctx context.Context, pool *pgxpool.Pool, n int64) error {
 		_, err = tx.Exec(ctx, posting, id+2, id, sides["evidence"].id, sides["evidence"].no, sides["evidence"].balance, sides["used"].id, sides["used"].no, sides["used"].balance)
 		return err
 	})
+}
+
+var fullPostings = flag.Int("postings", 1_000_000, "in the books of BenchmarkFullBooks")
+
+// BenchmarkFullBooks compares the cost of a share in fresh books with that in books which have a great many postings, shares
+// and requests already.
+func BenchmarkFullBooks(b *testing.B) {
+	storetest.Bench(b, func(b *testing.B, database func(testing.TB) string) {
+		for _, postings := range []int{0, *fullPostings} {
+			b.Run(fmt.Sprintf("postings=%d", postings), func(b *testing.B) {
+				name, engine := database(b), storetest.SQLite
+				if store.IsPostgres(name) {
+					engine = storetest.Postgres
+				}
+				db, _ := benchEngine(b, name)
+				if err := db.Close(); err != nil {
+					b.Fatal(err)
+				}
+				fill(b, engine, name, postings)
+				benchShares(b, name, 256, true)
+			})
+		}
+	})
+}
+
+// fill writes what settled shares of all sellers have left, two postings a share.
+func fill(b *testing.B, engine storetest.Engine, database string, postings int) {
+	if postings == 0 {
+		return
+	}
+	const series = "WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < %d - 1) "
+	const account = "(SELECT a.id FROM account a WHERE a.app_id = 'demo' AND a.currency = 'CNH' AND a.kind = '%s' AND a.seller_id = %s)"
+	shares := postings / 2
+	of := func(kind, whose string) string { return fmt.Sprintf(account, kind, whose) }
+	whose := fmt.Sprintf("'S-' || (n.n %% %d)", benchSellers)
+	for _, statement := range []string{
+		"INSERT INTO request (id, app_id, operation, request_no, field_hashes, code, fields, record_id, at) SELECT 1000000000000 + n.n, 'demo', 'revenue-sharing/request', 'OLD-' || n.n, " +
+			"CAST('0123456789012345678901234567890123456789' AS " + map[storetest.Engine]string{storetest.SQLite: "blob", storetest.Postgres: "bytea"}[engine] + "), '', '', 2000000000000 + n.n, 1 FROM n",
+		"INSERT INTO share (id, app_id, request_no, seller_id, currency, amount, note, binding_id, state, fail_code, allowed, committed, cap, day, accepted_at, finished_at) " +
+			"SELECT 2000000000000 + n.n, 'demo', 'OLD-' || n.n, " + whose + ", 'CNH', 1, '', 1, 'SETTLED', '', 1, 1, 10000, 1, 1, 1 FROM n",
+		fmt.Sprintf("INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at) SELECT 3000000000000 + n.n, 'share', 2000000000000 + n.n, 1, %s, n.n + 1, 1, %s, n.n / %d + 1, 1, 1 FROM n",
+			of("platform", "''"), of("seller", whose), benchSellers),
+		fmt.Sprintf("INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at) SELECT 4000000000000 + n.n, 'share', 2000000000000 + n.n, 1, %s, n.n / %d + 1, 1, %s, n.n / %d + 1, 1, 1 FROM n",
+			of("evidence", whose), benchSellers, of("used", whose), benchSellers),
+	} {
+		engine.Exec(b, database, fmt.Sprintf(series, shares)+statement)
+	}
+	engine.Exec(b, database, fmt.Sprintf("UPDATE account SET last_no = CASE kind WHEN 'platform' THEN %d ELSE %d END WHERE kind IN ('platform', 'seller', 'used', 'evidence')", shares, shares/benchSellers+1))
+	if engine == storetest.Postgres {
+		engine.Exec(b, database, "VACUUM ANALYZE")
+	}
 }

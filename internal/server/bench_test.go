@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,14 +19,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/envelope"
 	"github.com/openinfinia/infinia/internal/needs"
 	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // BenchmarkCalls makes Revenue Sharing calls through HTTP and gate with RSA keys of 4096 bits. The requests, in full blocks,
-// were sealed before, and answers are not opened. The server has a process of its own: its CPU is that of the calls and of
+// were sealed before, and answers are not opened. Each node has a process of its own: its CPU is that of the calls and of
 // their settlement. RSA is what the three operations of a call cost by themselves, before and after, on as many cores.
 func BenchmarkCalls(b *testing.B) {
 	client, platform := testKey(b, "client-4096"), testKey(b, "platform-4096")
@@ -36,41 +40,118 @@ func BenchmarkCalls(b *testing.B) {
 			cpuOf(cores, 200, func() { must(envelope.Verify(data, signature, &client.PublicKey))(b) }) +
 			cpuOf(cores, 200, func() { must(envelope.Encrypt([]byte(data[:100]), &client.PublicKey, envelope.FullBlock))(b) })
 	}
-	for _, clients := range []int{1, 8, 32} {
-		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			cfg := testConfig(b, b.TempDir(), store.Settings{})
-			cfg.ClientKey, cfg.PlatformKey = client, platform
-			r := startConfig(b, cfg)
-			r.fund("1000000.00", "1000000.00")
-			r.stop()
-			r, kill := startElsewhere(b, cfg.Data, "")
-			defer kill()
-			bodies := sealShares(b, r, b.N)
-			cores := min(clients, runtime.GOMAXPROCS(0))
-			rsa, before := rsaOfCall(cores), r.cpuSeconds()
-			poster := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
-			b.ResetTimer()
-			var next atomic.Int64
-			var posting sync.WaitGroup
-			for range clients {
-				posting.Go(func() {
-					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-						post(b, poster, r.File.API+infinia.OpRevenueSharing.Path(), bodies[i-1])
+	storetest.Bench(b, func(b *testing.B, database func(testing.TB) string) {
+		for _, nodes := range []int{1, 2} {
+			for _, clients := range []int{1, 8, 32} {
+				b.Run(fmt.Sprintf("nodes=%d/clients=%d", nodes, clients), func(b *testing.B) {
+					cfg := testConfig(b, b.TempDir(), store.Settings{})
+					cfg.ClientKey, cfg.PlatformKey = client, platform
+					if name := database(b); store.IsPostgres(name) {
+						cfg.Database = name
+					} else if nodes > 1 {
+						b.Skip("SQLite is one node's")
 					}
+					benchCalls(b, cfg, nodes, clients, rsaOfCall)
 				})
 			}
-			posting.Wait()
-			b.StopTimer()
-			r.allEnded()
-			cpu := (r.cpuSeconds() - before) * 1000 / float64(b.N)
-			rsaCPU := float64((rsa + rsaOfCall(cores)).Microseconds()) / 2000
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
-			b.ReportMetric(cpu, "cpu-ms/call")
-			b.ReportMetric(rsaCPU, "rsa-ms/call")
-			b.ReportMetric(cpu-rsaCPU, "other-ms/call")
-			equal(b, "balance", r.balance(), fmt.Sprintf("%d.00 0.00", 1000000-b.N))
+		}
+	})
+}
+
+func benchCalls(b *testing.B, cfg SandboxConfig, nodes, clients int, rsaOfCall func(cores int) time.Duration) {
+	first := startConfig(b, cfg)
+	first.fund("1000000.00", "1000000.00")
+	first.stop()
+	rigs := make([]*rig, nodes)
+	for i := range rigs {
+		data := cfg.Data
+		if i > 0 { // the app's keys are all that nodes have in common beside the database
+			data = b.TempDir()
+			if err := os.CopyFS(filepath.Join(data, "keys"), os.DirFS(filepath.Join(cfg.Data, "keys"))); err != nil {
+				b.Fatal(err)
+			}
+		}
+		r, kill := startElsewhere(b, data, cfg.Database)
+		defer kill()
+		rigs[i] = r
+	}
+	used := func() (nodes, database float64) {
+		for _, r := range rigs {
+			nodes += r.cpuSeconds()
+		}
+		return nodes, postgresCPU(b, cfg.Database)
+	}
+	bodies := sealShares(b, rigs[0], b.N)
+	cores := min(clients, runtime.GOMAXPROCS(0))
+	rsa := rsaOfCall(cores)
+	nodesBefore, databaseBefore := used()
+	poster := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
+	took := make([]time.Duration, b.N)
+	b.ResetTimer()
+	var next atomic.Int64
+	var posting sync.WaitGroup
+	for c := range clients {
+		posting.Go(func() {
+			url := rigs[c%nodes].File.API + infinia.OpRevenueSharing.Path()
+			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+				start := time.Now()
+				post(b, poster, url, bodies[i-1])
+				took[i-1] = time.Since(start)
+			}
 		})
 	}
+	posting.Wait()
+	b.StopTimer()
+	rigs[0].allEnded()
+	nodesCPU, databaseCPU := used()
+	cpu := (nodesCPU - nodesBefore) * 1000 / float64(b.N)
+	rsaCPU := float64((rsa + rsaOfCall(cores)).Microseconds()) / 2000
+	slices.Sort(took)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+	b.ReportMetric(float64(took[b.N/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[b.N*99/100].Microseconds())/1000, "p99-ms")
+	b.ReportMetric(cpu, "cpu-ms/call")
+	b.ReportMetric(rsaCPU, "rsa-ms/call")
+	b.ReportMetric(cpu-rsaCPU, "other-ms/call")
+	if cfg.Database != "" {
+		b.ReportMetric((databaseCPU-databaseBefore)*1000/float64(b.N), "postgres-ms/call")
+	}
+	b.ReportMetric(0, "ns/op")
+	equal(b, "balance", rigs[0].balance(), fmt.Sprintf("%d.00 0.00", 1000000-b.N))
+}
+
+// postgresCPU is what all processes of a PostgreSQL server have used so far, in seconds.
+func postgresCPU(b *testing.B, database string) (seconds float64) {
+	b.Helper()
+	if database == "" {
+		return 0
+	}
+	conn := must(pgx.Connect(b.Context(), database))(b)
+	defer conn.Close(b.Context())
+	var backend int
+	if err := conn.QueryRow(b.Context(), "SELECT pg_backend_pid()").Scan(&backend); err != nil {
+		b.Fatal(err)
+	}
+	stat := func(pid string) (parent string, ticks float64) {
+		text, err := os.ReadFile("/proc/" + pid + "/stat")
+		if err != nil { // it has ended meanwhile
+			return "", 0
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		fields := strings.Fields(rest)
+		for _, f := range fields[11:15] { // its own, and of its children that have ended
+			ticks += must(strconv.ParseFloat(f, 64))(b)
+		}
+		return fields[1], ticks
+	}
+	postmaster, _ := stat(strconv.Itoa(backend))
+	for _, dir := range must(filepath.Glob("/proc/[0-9]*"))(b) {
+		pid := filepath.Base(dir)
+		if parent, ticks := stat(pid); parent == postmaster || pid == postmaster {
+			seconds += ticks / 100
+		}
+	}
+	return seconds
 }
 
 // cpuSeconds is what the server's process has used so far.
