@@ -465,7 +465,7 @@ func TestStandbyIsGone(t *testing.T) {
 	t.Parallel()
 	primary := storetest.Start(t, nil)
 	standby := primary.Standby(t)
-	p, through := startProxy(t, primary.URL("postgres"))
+	p, through := storetest.StartProxy(t, primary.URL("postgres"))
 	db := open(t, through)
 	b := newBooks(t, db, primary.URL("postgres"))
 	act := func() error { // of an operator: it belongs to no app whose lock would wait
@@ -492,7 +492,7 @@ func TestStandbyIsGone(t *testing.T) {
 		for _, end := range []string{"pg_cancel_backend", "pg_terminate_backend", "", "pg_cancel_backend"} {
 			notYet(t, told, 0)
 			if end == "" {
-				p.cut() // the driver has the server give up waiting
+				p.Cut() // the driver has the server give up waiting
 			} else {
 				var ok bool
 				b.see(fmt.Sprintf("SELECT %s(%d)", end, pid), &ok)

@@ -1,6 +1,4 @@
-//go:build linux
-
-package store
+package storetest
 
 import (
 	"bytes"
@@ -14,83 +12,94 @@ import (
 	"testing"
 )
 
-// proxy stands between databases and their server, and does harm to what goes through it.
-type proxy struct {
-	t        *testing.T
+// Proxy stands between databases and their PostgreSQL server, and does harm to what goes through it.
+type Proxy struct {
 	listener net.Listener
 	server   string // its address
+	all      sync.WaitGroup
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool // guarded by mu
 	at    string            // guarded by mu; the statement whose batch meets with harm, once
-	harm  harm              // guarded by mu
-	met   chan struct{}     // guarded by mu; closed when it has
-	down  bool              // guarded by mu; connections are refused
+	nth   int               // guarded by mu; how many such batches there are up to that one
+	harm  Harm              // guarded by mu
+	met   chan struct{}     // guarded by mu; closed when the harm is done
+	down  bool              // guarded by mu; new connections are refused
 	gate  sync.RWMutex      // held while nothing is forwarded
 }
 
-// harm is what a batch of statements meets with.
-type harm int
+// Harm is what a batch of statements meets with.
+type Harm int
 
 const (
-	none     harm = iota
-	lostThen      // the connection is cut before the batch has reached the server
-	lostNow       // the connection is cut when the server has done it and its answer is under way
-	hangs         // nothing gets through any more, on any connection, until resume
+	none      Harm = iota
+	CutBefore      // the connection is cut before the batch has reached the server
+	CutAfter       // the connection is cut when the server has done it and its answer is under way
+	Hang           // nothing gets through any more, on any connection, until Resume
 )
 
-// startProxy returns a proxy for the server that the URL names, and the URL that leads through it.
-func startProxy(t *testing.T, database string) (*proxy, string) {
+// StartProxy returns a proxy for the server that the URL names, and the URL that leads through it.
+func StartProxy(t testing.TB, database string) (p *Proxy, through string) {
 	t.Helper()
 	u, err := url.Parse(database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{t: t, server: u.Host, conns: map[net.Conn]bool{}}
+	p = &Proxy{server: u.Host, conns: map[net.Conn]bool{}}
 	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
 	u.Host = p.listener.Addr().String()
-	var all sync.WaitGroup
-	all.Go(func() {
+	p.all.Go(func() {
 		for {
 			client, err := p.listener.Accept()
 			if err != nil {
 				return
 			}
-			all.Go(func() { p.serve(client) })
+			p.all.Go(func() { p.serve(client) })
 		}
 	})
-	t.Cleanup(func() {
-		p.listener.Close()
-		p.cut()
-		all.Wait()
-	})
+	t.Cleanup(p.Close)
 	return p, u.String()
 }
 
-// harmNext does harm to the next batch that has the statement; met is closed when it has happened.
-func (p *proxy) harmNext(statement string, h harm) (met <-chan struct{}) {
+// Close ends the proxy and cuts every connection through it.
+func (p *Proxy) Close() {
+	p.listener.Close()
+	p.Refuse(true)
+	p.Cut()
+	p.all.Wait()
+}
+
+// HarmNext does harm to the next batch that has the statement; met is closed when it is
+// done, before anybody notices.
+func (p *Proxy) HarmNext(statement string, h Harm) (met <-chan struct{}) {
+	return p.HarmNth(1, statement, h)
+}
+
+// HarmNth does harm to the nth of the batches from now on that have the statement.
+func (p *Proxy) HarmNth(nth int, statement string, h Harm) (met <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.at, p.harm, p.met = statement, h, make(chan struct{})
+	p.nth, p.at, p.harm, p.met = nth, statement, h, make(chan struct{})
 	return p.met
 }
 
-// resume lets through what was held up.
-func (p *proxy) resume() { p.gate.Unlock() }
+// Spare calls off the harm that has not been done.
+func (p *Proxy) Spare() { p.HarmNext("", none) }
 
-// refuse cuts all connections and takes no others, or takes them again.
-func (p *proxy) refuse(down bool) {
+// Resume lets through what was held up.
+func (p *Proxy) Resume() { p.gate.Unlock() }
+
+// Refuse has the proxy take no new connections, or take them again. Those that are there go on.
+func (p *Proxy) Refuse(down bool) {
 	p.mu.Lock()
 	p.down = down
 	p.mu.Unlock()
-	if down {
-		p.cut()
-	}
 }
 
-func (p *proxy) cut() {
+// Cut cuts every connection.
+func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.conns {
@@ -98,7 +107,7 @@ func (p *proxy) cut() {
 	}
 }
 
-func (p *proxy) serve(client net.Conn) {
+func (p *Proxy) serve(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial("tcp", p.server)
 	if err != nil {
@@ -107,7 +116,9 @@ func (p *proxy) serve(client net.Conn) {
 	defer server.Close()
 	p.mu.Lock()
 	down := p.down
-	p.conns[client], p.conns[server] = true, true
+	if !down {
+		p.conns[client], p.conns[server] = true, true
+	}
 	p.mu.Unlock()
 	if down {
 		return
@@ -118,7 +129,7 @@ func (p *proxy) serve(client net.Conn) {
 		delete(p.conns, server)
 		p.mu.Unlock()
 	}()
-	l := &link{proxy: p, client: client, server: server, prepared: map[string]string{}}
+	l := &link{Proxy: p, client: client, server: server, prepared: map[string]string{}}
 	var answers sync.WaitGroup
 	answers.Go(l.answer)
 	l.ask()
@@ -128,12 +139,12 @@ func (p *proxy) serve(client net.Conn) {
 
 // link is one connection through the proxy.
 type link struct {
-	*proxy
+	*Proxy
 	client, server net.Conn
 	prepared       map[string]string // statements by name
 
 	mu      sync.Mutex
-	swallow bool // guarded by mu; the next answer does not arrive
+	swallow chan struct{} // guarded by mu; when it is not nil the next answer does not arrive, and this is closed
 }
 
 // ask forwards what the client sends, a batch at a time.
@@ -146,17 +157,19 @@ func (l *link) ask() {
 	if _, err := io.ReadFull(l.client, start[4:]); err != nil {
 		return
 	}
-	for batch, met := start, none; ; {
-		switch met {
-		case lostThen:
+	var met chan struct{}
+	for batch, h := start, none; ; {
+		switch h {
+		case CutBefore:
+			close(met)
 			l.client.Close()
 			l.server.Close()
 			return
-		case lostNow:
+		case CutAfter:
 			l.mu.Lock()
-			l.swallow = true
+			l.swallow = met
 			l.mu.Unlock()
-		case none, hangs:
+		case none, Hang:
 		}
 		l.gate.RLock()
 		_, err := l.server.Write(batch)
@@ -168,24 +181,26 @@ func (l *link) ask() {
 		if batch, statements, err = l.readBatch(); err != nil {
 			return
 		}
-		met = l.meet(statements)
+		h, met = l.meet(statements)
 	}
 }
 
-// meet says what a batch meets with.
-func (p *proxy) meet(statements []string) harm {
+// meet says what a batch meets with, and what to close when that is done.
+func (p *Proxy) meet(statements []string) (h Harm, met chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.harm == none || !slices.Contains(statements, p.at) {
-		return none
+		return none, nil
 	}
-	h := p.harm
-	p.harm = none
-	if h == hangs {
+	if p.nth--; p.nth > 0 {
+		return none, nil
+	}
+	h, p.harm = p.harm, none
+	if h == Hang {
 		p.gate.Lock()
+		close(p.met)
 	}
-	close(p.met)
-	return h
+	return h, p.met
 }
 
 // readBatch reads up to where the client waits for an answer, and tells which statements are executed.
@@ -219,10 +234,11 @@ func (l *link) answer() {
 		l.mu.Lock()
 		swallow := l.swallow
 		l.mu.Unlock()
-		if swallow && kind == 'Z' { // ready for the next: it is done
+		if swallow != nil && kind == 'Z' { // ready for the next: it is done
+			close(swallow)
 			return
 		}
-		if swallow {
+		if swallow != nil {
 			continue
 		}
 		l.gate.RLock()
