@@ -322,9 +322,6 @@ func (p *postgres) save(ctx context.Context, v *View, alone bool) error {
 		b.Queue("DELETE FROM task WHERE id = ANY($1)", v.oldTasks)
 	}
 	queueInsert(b, "task", v.newTasks)
-	if len(v.Apps.order) > 0 {
-		return fmt.Errorf("app %v may not be changed", v.Apps.order[0])
-	}
 	if len(p.apps) > 0 && (alone || b.Len() > 0) {
 		b.Queue("UPDATE app SET changes = changes + 1 WHERE app_id = ANY($1)", p.apps)
 		for _, app := range p.apps {

@@ -183,11 +183,11 @@ func several(prefix string) (nos []string) {
 func TestConnectionIsCut(t *testing.T) {
 	t.Parallel()
 	database := storetest.Postgres.New(t)
-	p, through := startProxy(t, database)
+	p, through := storetest.StartProxy(t, database)
 	db := open(t, through)
 	b := newBooks(t, db, database)
 	for _, statement := range []string{"BEGIN", "COMMIT"} {
-		for name, h := range map[string]harm{"before": lostThen, "after": lostNow} {
+		for name, h := range map[string]storetest.Harm{"before": storetest.CutBefore, "after": storetest.CutAfter} {
 			for _, fresh := range []bool{false, true} {
 				if fresh && statement == "BEGIN" {
 					continue // see TestNothingBegins
@@ -199,11 +199,11 @@ func TestConnectionIsCut(t *testing.T) {
 						}
 						b.T = t
 						if fresh {
-							p.cut() // the connection is made anew for this group
+							p.Cut() // the connection is made anew for this group
 						} else {
 							b.must(db, "warm "+nos[0])
 						}
-						met := p.harmNext(statement, h)
+						met := p.HarmNext(statement, h)
 						b.must(db, nos...)
 						select {
 						case <-met:
@@ -228,12 +228,12 @@ func TestConnectionIsCut(t *testing.T) {
 func TestNothingBegins(t *testing.T) {
 	t.Parallel()
 	database := storetest.Postgres.New(t)
-	p, through := startProxy(t, database)
+	p, through := storetest.StartProxy(t, database)
 	db := open(t, through)
 	b := newBooks(t, db, database)
-	for name, h := range map[string]harm{"before": lostThen, "after": lostNow} {
-		p.cut()
-		p.harmNext("BEGIN", h)
+	for name, h := range map[string]storetest.Harm{"before": storetest.CutBefore, "after": storetest.CutAfter} {
+		p.Cut()
+		p.HarmNext("BEGIN", h)
 		for i, err := range b.do(db, several(name)...) {
 			if !errors.Is(err, ErrDatabase) || !errors.Is(err, ErrAbsent) || errors.Is(err, ErrUnknown) {
 				t.Errorf("unit %d: %v", i, err)
@@ -275,15 +275,15 @@ func notYet(t *testing.T, told <-chan []error, while time.Duration) {
 func TestNothingGetsThrough(t *testing.T) {
 	t.Parallel()
 	database := storetest.Postgres.New(t)
-	p, through := startProxy(t, database)
+	p, through := storetest.StartProxy(t, database)
 	db := open(t, through)
 	b := newBooks(t, db, database)
 	for _, statement := range []string{"BEGIN", "COMMIT"} {
-		met := p.harmNext(statement, hangs)
+		met := p.HarmNext(statement, storetest.Hang)
 		told := b.later(db, several(statement)...)
 		<-met
 		notYet(t, told, time.Second)
-		p.resume()
+		p.Resume()
 		<-told
 		b.must(db, several(statement)...)
 		b.check()
@@ -294,18 +294,17 @@ func TestNothingGetsThrough(t *testing.T) {
 // wait behind it; who asks again finds out.
 func TestOutcomeStaysUnknown(t *testing.T) {
 	t.Parallel()
-	for name, h := range map[string]harm{"lost": lostThen, "committed": lostNow} {
+	for name, h := range map[string]storetest.Harm{"lost": storetest.CutBefore, "committed": storetest.CutAfter} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			database := storetest.Postgres.New(t)
-			p, through := startProxy(t, database)
+			p, through := storetest.StartProxy(t, database)
 			db := open(t, through)
 			db.lookUpMost = time.Second
 			b := newBooks(t, db, database)
-			met := p.harmNext("COMMIT", h)
+			p.Refuse(true) // the connection that it has is the last
+			p.HarmNext("COMMIT", h)
 			told := b.later(db, "first", "refused")
-			<-met
-			p.refuse(true)
 			for _, err := range <-told {
 				if !errors.Is(err, ErrUnknown) {
 					t.Errorf("told %v", err)
@@ -318,10 +317,10 @@ func TestOutcomeStaysUnknown(t *testing.T) {
 				t.Errorf("without a database it is ready: %v", err)
 			}
 			b.check("first", "refused")
-			p.refuse(false)
+			p.Refuse(false)
 			until(t, "the database to be ready", func() bool { return db.Ready(t.Context()) == nil })
 			b.must(db, "first", "refused", "next")
-			if got, want := b.again.Load(), map[harm]int64{lostThen: 0, lostNow: 2}[h]; got != want {
+			if got, want := b.again.Load(), map[storetest.Harm]int64{storetest.CutBefore: 0, storetest.CutAfter: 2}[h]; got != want {
 				t.Errorf("%d units found that they had acted, want %d", got, want)
 			}
 			b.check()

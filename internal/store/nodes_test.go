@@ -142,11 +142,11 @@ func TestNodesDeadlock(t *testing.T) {
 func TestNodeDiesWithALock(t *testing.T) {
 	t.Parallel()
 	database := storetest.Postgres.New(t)
-	p, through := startProxy(t, database)
+	p, through := storetest.StartProxy(t, database)
 	dying, living := open(t, through), open(t, database)
 	b := newBooks(t, living, database)
 	for how, kill := range map[string]func(){
-		"cut": p.cut,
+		"cut": p.Cut,
 		"terminated": func() {
 			var ended int
 			b.see(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction' AND backend_xid IS NOT NULL`, &ended)

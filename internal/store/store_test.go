@@ -101,6 +101,25 @@ func TestUnitsFailAlone(t *testing.T) {
 	})
 }
 
+// TestNothingSentIsNotUnknown: a unit that leaves what cannot be saved fails with certainty, and the others of its group are
+// committed, though they leave nothing by which their outcome could be looked up.
+func TestNothingSentIsNotUnknown(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		db := open(t, engine.New(t))
+		errs := db.DoAll(t.Context(), []Unit{
+			{Keys: keysOf("a"), Judge: putSeller("a")},
+			{Keys: Keys{Apps: []string{"demo"}}, Judge: func(v *View) error { v.Apps.Put("demo", pgdb.App{}); return nil }},
+			{Keys: keysOf("b"), Judge: putSeller("b")},
+		})
+		if errs[0] != nil || errs[1] == nil || errors.Is(errs[1], ErrUnknown) || errs[2] != nil {
+			t.Errorf("%v", errs)
+		}
+		if diff := cmp.Diff([]string{"a", "b"}, sellers(t, db)); diff != "" {
+			t.Errorf("sellers:\n%s", diff)
+		}
+	})
+}
+
 // TestLaterUnitsSeeEarlierOnes: in a group, each unit sees what the ones before it left, and not what they dropped.
 func TestLaterUnitsSeeEarlierOnes(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
