@@ -53,8 +53,9 @@ fuzz: ## every fuzz target for FUZZTIME (default 20s)
 		$(GO) test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $${FUZZTIME:-20s} -fuzzminimizetime 1x || exit 1; done
 
 .PHONY: sim
-sim: ## simulate the books: SEED (default 1), STEPS (default 100000); TMPDIR=/dev/shm is faster
-	$(GO) test ./internal/sim -run 'TestSim$$' -v -count 1 -timeout 0 -seed=$${SEED:-1} -steps=$${STEPS:-100000}
+sim: ## simulate the books: ENGINE (sqlite or postgres), SEED (default 1), STEPS (default 100000); TMPDIR=/dev/shm is faster
+	$(GO) test ./internal/sim -run "TestSim$$/^$${ENGINE:-sqlite}$$" -v -count 1 -timeout 0 -seed=$${SEED:-1} -steps=$${STEPS:-100000}
+
 SECONDS ?= 120
 
 .PHONY: stress

@@ -4,12 +4,13 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/openinfinia/infinia/internal/content"
 	"github.com/openinfinia/infinia/internal/ledger"
@@ -240,6 +241,69 @@ func (s *sim) compareAll() {
 		s.compareTasks(q)
 		return nil
 	})
+	for _, a := range s.m.apps {
+		s.compareContents(a)
+	}
+}
+
+// compareContents opens whatever files of an app the database keeps.
+func (s *sim) compareContents(a *modelApp) {
+	n := s.nodes[s.step%len(s.nodes)]
+	errors := map[*modelFile]string{} // the error files' hashes
+	for _, f := range a.received {
+		var row pgdb.TradeFile
+		s.read(func(q *pgdb.Queries) (err error) { row, err = q.GetTradeFile(s.ctx, f.id); return err })
+		s.same("state of "+f.requestNo, row.State, f.state)
+		upload, err := content.Open(s.ctx, n.db, row.ContentID)
+		s.must("upload "+f.requestNo, err)
+		s.same("upload "+f.requestNo, s.sumOf(upload), f.digest)
+		file, err := n.importer.ErrorFile(s.ctx, row)
+		if f.rejected == 0 && err != nil {
+			s.same("error file of "+f.requestNo, row.ErrorsID, int64(0))
+			continue
+		}
+		s.must("error file of "+f.requestNo, err)
+		errors[f] = s.sumOf(file)
+	}
+	results, err := n.importer.Results(s.ctx, a.name)
+	s.must("results", err)
+	names := make([]string, len(results))
+	for i, r := range results {
+		names[i] = r.Name
+	}
+	s.same("results of "+a.name, strings.Join(names, " "), strings.Join(sortedKeys(a.results), " "))
+	for name, f := range a.results {
+		if strings.HasSuffix(name, "_summary.json") {
+			s.compareSummary(n, f)
+			continue
+		}
+		_, file, err := n.importer.OpenResult(s.ctx, a.name, name)
+		s.must(name, err)
+		s.same(name, s.sumOf(file), errors[f])
+	}
+}
+
+func (s *sim) sumOf(r io.Reader) string {
+	sum := sha256.New()
+	_, err := io.Copy(sum, r)
+	s.must("read a content", err)
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// compareSummary holds what an app finds of a file against the model.
+func (s *sim) compareSummary(n *node, f *modelFile) {
+	var summary struct {
+		Status   string
+		Attempt  int64
+		Accepted int64 `json:"acceptedRows"`
+	}
+	_, text, err := n.importer.OpenResult(s.ctx, f.app.name, f.requestNo+"_summary.json")
+	s.must("summary", err)
+	s.must("summary", json.NewDecoder(text).Decode(&summary))
+	s.same("summary of "+f.requestNo, fmt.Sprint(summary), fmt.Sprint(struct {
+		Status            string
+		Attempt, Accepted int64
+	}{f.state, f.attempt, f.accepted}))
 }
 
 // pages reads a whole table and counts it.
@@ -292,45 +356,56 @@ func sortedKeys[V any](from map[string]V) []string {
 	return keys
 }
 
-// dump is a hash of every row. How long a webhook took is the machine's, and so is when a migration ran.
-func dump(t *testing.T, path string) string {
-	t.Helper()
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+// compareClosed looks at a database that no node has open any more: no content is there to which nothing refers, and no
+// chunk without its content. It returns a hash of every row.
+//
+// Left out is what is the machine's: how long a webhook took and when a migration ran. On PostgreSQL app.changes and the
+// sequence of the ids are in it: a single goroutine decides in which order the nodes come, and what the store looks up by
+// itself it looks up once.
+func (s *sim) compareClosed() string {
+	driver, source := s.books.side()
+	db, err := sql.Open(driver, source)
+	s.must("open", err)
 	defer db.Close()
+	for what, query := range map[string]string{
+		"contents to which nothing refers": `SELECT count(*) FROM content c WHERE NOT EXISTS (SELECT 1 FROM result_file r WHERE r.content_id = c.id)
+			AND NOT EXISTS (SELECT 1 FROM trade_file f WHERE f.content_id = c.id OR f.errors_id = c.id)`,
+		"chunks without a content": "SELECT count(*) FROM content_chunk k WHERE NOT EXISTS (SELECT 1 FROM content c WHERE c.id = k.content_id)",
+	} {
+		var many int
+		s.must(what, db.QueryRowContext(s.ctx, query).Scan(&many))
+		s.same(what, many, 0)
+	}
+	tables := []string{"secret", "app", "app_key", "request", "seller", "binding", "account", "posting", "share", "deposit", "trade_file", "trade_refused",
+		"trade_part", "trade_row", "content", "content_chunk", "result_file", "delivery", "delivery_attempt", "task", "audit", "call"}
+	queries := map[string]string{}
+	for _, table := range tables {
+		queries[table] = "SELECT * FROM " + table + " ORDER BY 1, 2, 3"
+	}
+	queries["secret"] = "SELECT * FROM secret ORDER BY name"
+	queries["content_chunk"] = "SELECT * FROM content_chunk ORDER BY content_id, no"
+	queries["ids"] = "SELECT next FROM id_block"
+	if driver == "pgx" {
+		queries["ids"] = "SELECT last_value FROM row_id"
+	}
 	sum := sha256.New()
-	for _, table := range []string{"id_block", "secret", "app", "app_key", "request", "seller", "binding", "account", "posting", "share", "deposit",
-		"trade_file", "trade_refused", "trade_part", "trade_row", "delivery", "delivery_attempt", "task", "audit", "call"} {
-		order := "1, 2, 3"
-		if table == "id_block" || table == "secret" {
-			order = "1"
-		}
-		rows, err := db.Query("SELECT * FROM " + table + " ORDER BY " + order)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, table := range append(tables, "ids") {
+		rows, err := db.QueryContext(s.ctx, queries[table])
+		s.must(table, err)
 		columns, err := rows.Columns()
-		if err != nil {
-			t.Fatal(err)
-		}
+		s.must(table, err)
 		values, into := make([]any, len(columns)), make([]any, len(columns))
 		for i := range values {
 			into[i] = &values[i]
 		}
 		for rows.Next() {
-			if err := rows.Scan(into...); err != nil {
-				t.Fatal(err)
-			}
+			s.must(table, rows.Scan(into...))
 			if i := slices.Index(columns, "took_ms"); i >= 0 {
 				values[i] = nil
 			}
 			fmt.Fprintln(sum, table, values)
 		}
-		if err := rows.Err(); err != nil {
-			t.Fatal(err)
-		}
+		s.must(table, rows.Err())
 		rows.Close()
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:16]

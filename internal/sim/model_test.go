@@ -52,6 +52,8 @@ type modelApp struct {
 	paidIn     map[string]int64         // deposits less reversals, by currency
 	accepted   map[string]int64         // shares held and settled: by currency and day, and by currency, day and seller
 	files      map[string]*modelFile    // the newest attempt, by requestNo
+	received   []*modelFile             // every attempt
+	results    map[string]*modelFile    // what the app finds, by name
 	rows       map[string]*modelRow     // booked, by identity
 	items      map[string][]*modelRow   // booked, by seller, order and sku
 	deliveries []*modelDelivery
@@ -61,7 +63,7 @@ type modelApp struct {
 
 func newModelApp(name string, set modelSettings) *modelApp {
 	a := &modelApp{name: name, set: set, sellers: map[string]*modelSeller{}, requests: map[string]*modelRequest{}, platform: map[string]*modelPurse{},
-		paidIn: map[string]int64{}, accepted: map[string]int64{}, files: map[string]*modelFile{}, rows: map[string]*modelRow{}, items: map[string][]*modelRow{}}
+		paidIn: map[string]int64{}, accepted: map[string]int64{}, files: map[string]*modelFile{}, results: map[string]*modelFile{}, rows: map[string]*modelRow{}, items: map[string][]*modelRow{}}
 	switch set.zone {
 	case "":
 		a.zone = time.FixedZone("", 8*3600)

@@ -44,23 +44,41 @@ func (r *modelRow) identity() string {
 	return r.item() + " " + strconv.FormatInt(r.at, 10) + kind
 }
 
-// receive takes an upload: content that is known changes nothing, other content follows only on a failure.
-func (m *model) receive(a *modelApp, requestNo, digest, path string, lines []line, broken bool) *modelFile {
+// wants says whether an upload is to be judged: content follows other content under its number only on a failure.
+func (m *model) wants(a *modelApp, requestNo, digest string) bool {
 	f := a.files[requestNo]
-	switch {
-	case f != nil && f.digest == digest:
-		return f
-	case f != nil && f.state != "FAILED":
-		m.addTask("file-result/"+a.name, &modelTask{due: m.now, file: f})
-		return f
+	return f == nil || f.state == "FAILED" && f.digest != digest
+}
+
+// receive takes an upload: content that is known changes nothing.
+func (m *model) receive(a *modelApp, requestNo, digest, path string, lines []line, broken bool) {
+	f := a.files[requestNo]
+	if !m.wants(a, requestNo, digest) {
+		if f.digest != digest {
+			m.addTask("file-result/"+a.name, &modelTask{due: m.now, file: f})
+		}
+		return
 	}
 	next := &modelFile{app: a, requestNo: requestNo, attempt: 1, state: "PROCESSING", digest: digest, path: path, lines: lines, broken: broken}
 	if f != nil {
 		next.attempt = f.attempt + 1
 	}
 	a.files[requestNo] = next
+	a.received = append(a.received, next)
 	m.addTask("file/"+a.name, &modelTask{due: m.now, file: next})
-	return next
+}
+
+// putResults is what an app finds of a file that was judged, unless there is a newer attempt.
+func (m *model) putResults(f *modelFile) bool {
+	if f.state == "PROCESSING" || f.app.files[f.requestNo] != f {
+		return false
+	}
+	f.app.results[f.requestNo+"_summary.json"] = f
+	delete(f.app.results, f.requestNo+"_error.csv")
+	if f.rejected > 0 {
+		f.app.results[f.requestNo+"_error.csv"] = f
+	}
+	return true
 }
 
 // judge ends a file: every line is held against the contract, and either all count, or the sound ones, or none.

@@ -14,7 +14,7 @@ func (s *sim) query() {
 	ask := []func(a *modelApp) (op string, fields map[string]string, want answer){s.askBalance, s.askAvailable, s.askShare, s.askBinding, s.askFile}[s.rng.IntN(5)]
 	name, fields, want := ask(a)
 	rep, err := operation(name).Run(s.ctx, s.node().engine, a.name, members(fields))
-	is, _, _ := s.outcome(call{a, name, fields}, rep, err, false)
+	is, _ := s.outcome(call{a, name, fields}, rep, err)
 	if err == nil {
 		is.text = replyText(rep)
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 var (
@@ -29,28 +30,26 @@ var (
 
 var keysDir, _ = filepath.Abs("../../envelope/testdata/keys") // a run works in a folder of its own
 
-// TestSim runs one simulation.
+// TestSim runs one simulation on each engine.
 func TestSim(t *testing.T) {
-	began := time.Now()
-	s := run(t, *seedFlag, *stepsFlag, *everyFlag)
-	took := time.Since(began)
-	t.Logf("seed %d: %d steps in %s, %.0f/s; trace %s, rows %s\n%s", *seedFlag, *stepsFlag, took.Round(time.Millisecond),
-		float64(*stepsFlag)/took.Seconds(), s.traceSum(), s.rows, s.table())
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		began := time.Now()
+		s := run(t, engine, *seedFlag, *stepsFlag, *everyFlag)
+		took := time.Since(began)
+		t.Logf("seed %d: %d steps in %s, %.0f/s; trace %s, rows %s\n%s", *seedFlag, *stepsFlag, took.Round(time.Millisecond),
+			float64(*stepsFlag)/took.Seconds(), s.traceSum(), s.rows, s.table())
+	})
 }
 
 // TestSameSeedSameRows: a run can be repeated to the byte, whatever the machine does meanwhile.
 func TestSameSeedSameRows(t *testing.T) {
-	var first *sim
-	for range 2 {
-		s := run(t, 7, 150, 10_000)
-		if first == nil {
-			first = s
-			continue
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		first := run(t, engine, 7, 150, 10_000)
+		again := run(t, engine, 7, 150, 10_000)
+		if again.traceSum() != first.traceSum() || again.rows != first.rows {
+			t.Errorf("trace %s and rows %s, before that %s and %s", again.traceSum(), again.rows, first.traceSum(), first.rows)
 		}
-		if s.traceSum() != first.traceSum() || s.rows != first.rows {
-			t.Errorf("trace %s and rows %s, before that %s and %s", s.traceSum(), s.rows, first.traceSum(), first.rows)
-		}
-	}
+	})
 }
 
 // TestModelKnowsNoEngine: what judges the engine must not be the engine.
@@ -78,6 +77,7 @@ type sim struct {
 	rng    *rand.Rand
 	m      *model
 	clerk  *clerk
+	engine storetest.Engine
 	seed   uint64
 	steps  int
 	step   int
@@ -89,6 +89,7 @@ type sim struct {
 
 	sellers    map[*modelApp][]string // who is active
 	past       map[*modelApp][]string // who was
+	latest     map[*modelApp]string   // of the latest share
 	numbers    int                    // requestNos, references and sellers made so far
 	calls      []call                 // every changing call that was made
 	links      []link                 // to the hosted page
@@ -100,6 +101,7 @@ type sim struct {
 	heard      map[string]*modelDelivery // the last status event that an app heard of a seller
 	down       map[*modelApp]bool        // whose endpoint fails
 	armed      bool                      // a commit is going to fail
+	stands     bool                      // the last that failed stands all the same
 	calm       bool                      // no more faults
 	round      int                       // of what is left to do then
 }
@@ -107,20 +109,27 @@ type sim struct {
 // recentSteps are told of a run that failed.
 const recentSteps = 30
 
-func run(t *testing.T, seed uint64, steps, every int) *sim {
+func run(t *testing.T, engine storetest.Engine, seed uint64, steps, every int) *sim {
 	t.Chdir(t.TempDir())
-	for _, dir := range []string{"books", "uploads"} {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Mkdir("uploads", 0o700); err != nil {
+		t.Fatal(err)
 	}
 	w := &world{t: t, ctx: t.Context(), rng: rand.New(rand.NewPCG(seed, 2)), now: time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC), nodes: make([]*node, nodesMany),
-		books: "books/books.db", receive: map[string]http.Handler{}, admins: map[*store.DB]func() http.Handler{}}
+		receive: map[string]http.Handler{}, admins: map[*store.DB]func() http.Handler{}}
+	if engine == storetest.Postgres {
+		w.books = &postgresBooks{t: t, database: engine.New(t)}
+	} else {
+		b, err := newSQLite()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.books = b
+	}
 	rng := rand.New(rand.NewPCG(seed, 1))
-	s := &sim{world: w, rng: rng, seed: seed, steps: steps, trace: sha256.New(), counts: map[string]int{},
+	s := &sim{world: w, rng: rng, engine: engine, seed: seed, steps: steps, trace: sha256.New(), counts: map[string]int{},
 		m:       &model{acts: map[string]*modelAct{}, paid: map[string]bool{}, tasks: map[string][]*modelTask{}},
 		clerk:   &clerk{rng: rng, recent: map[*modelApp][]modelRow{}},
-		sellers: map[*modelApp][]string{}, past: map[*modelApp][]string{}, shares: map[int64]*modelShare{}, deliveries: map[int64]*modelDelivery{}, heard: map[string]*modelDelivery{}, down: map[*modelApp]bool{}}
+		sellers: map[*modelApp][]string{}, past: map[*modelApp][]string{}, latest: map[*modelApp]string{}, shares: map[int64]*modelShare{}, deliveries: map[int64]*modelDelivery{}, heard: map[string]*modelDelivery{}, down: map[*modelApp]bool{}}
 	s.advance(0)
 	s.must("start", s.startAll())
 	s.addApps()
@@ -144,7 +153,7 @@ func run(t *testing.T, seed uint64, steps, every int) *sim {
 	s.settleDown()
 	s.compareAll()
 	s.must("close", s.stop())
-	s.rows = dump(t, s.books)
+	s.rows = s.compareClosed()
 	return s
 }
 
@@ -177,8 +186,8 @@ func (s *sim) say(format string, args ...any) { fmt.Fprintf(&s.line, " "+format,
 // tell prints how a run failed and how to have it fail again.
 func (s *sim) tell(what string) {
 	s.t.Helper()
-	s.t.Logf("%s\n%s\n\nseed %d, step %d: %s\nagain: make sim SEED=%d STEPS=%d", strings.Join(s.lines[max(0, len(s.lines)-recentSteps):], "\n"),
-		s.line.String(), s.seed, s.step, what, s.seed, s.steps)
+	s.t.Logf("%s\n%s\n\nseed %d, step %d: %s\nagain: make sim ENGINE=%s SEED=%d STEPS=%d", strings.Join(s.lines[max(0, len(s.lines)-recentSteps):], "\n"),
+		s.line.String(), s.seed, s.step, what, s.engine, s.seed, s.steps)
 }
 
 func (s *sim) fail(format string, args ...any) {

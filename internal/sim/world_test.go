@@ -6,19 +6,16 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"modernc.org/sqlite"
 
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/envelope"
@@ -36,16 +33,45 @@ type world struct {
 	ctx     context.Context
 	rng     *rand.Rand // of the world alone: what the database draws
 	now     time.Time
-	nodes   []*node
-	books   string // the database's file, relative to the working directory, so that no row names a machine
+	nodes   []*node // nil while one is down
+	books   books
 	opened  int
 	receive map[string]http.Handler // what an app's endpoint does with a webhook, by host
 	fate    func(hear func() *http.Response) (*http.Response, error)
 	admins  map[*store.DB]func() http.Handler // made when they are first called: that takes longer than all the rest
 }
 
+// books is the database under simulation, and what may befall it.
+type books interface {
+	// open opens the database for a node.
+	open(ctx context.Context, node int, cfg store.Config) (*store.DB, error)
+
+	// stop closes what the nodes have opened, as servers do that are told to stop.
+	stop() error
+
+	// kill ends a node without a word.
+	kill(node int) error
+
+	// mayBeKilled says whether all nodes can be ended without a word, all at once or while one commits.
+	mayBeKilled() bool
+	killAll() error
+
+	// killInCommit ends a node, or all of them, while it commits what run does; down are those that have ended. If lost, the
+	// part of the commit that has reached the disk is not whole.
+	killInCommit(node int, lost bool, part float64, run func()) (down []int, isLost bool, err error)
+
+	// failCommit has one of the next commits fail, and spare none. failed says whether it has, and whether the commit
+	// stands all the same.
+	failCommit(rng *rand.Rand)
+	spare()
+	failed() (failed, stands bool)
+
+	// side is another way to the database.
+	side() (driver, source string)
+}
+
 // node is one server. What it holds besides the database is lost when it crashes; the operator's API holds nothing, so that
-// one serves all nodes over a database.
+// one serves all nodes over what was opened once.
 type node struct {
 	db       *store.DB
 	engine   *op.Engine
@@ -61,22 +87,10 @@ const (
 	nodesMany = 3
 )
 
-// open opens the books for one node. SQLite has one writer, so that all nodes share what the first one opened; over another
-// engine each node would open its own here.
-func (w *world) open(cfg store.Config) (*store.DB, error) {
-	for _, n := range w.nodes {
-		if n != nil && n.db != nil {
-			return n.db, nil
-		}
-	}
-	return store.Open(w.ctx, cfg)
-}
-
 // start makes a node, new or in the place of one that crashed.
 func (w *world) start(i int) error {
-	w.nodes[i] = nil
 	w.opened++
-	db, err := w.open(store.Config{Database: w.books, Clock: store.NewClock(func() time.Time { return w.now }),
+	db, err := w.books.open(w.ctx, i, store.Config{Clock: store.NewClock(func() time.Time { return w.now }),
 		Random: rand.NewChaCha8([32]byte{byte(w.rng.Uint32()), byte(w.opened), byte(w.opened >> 8), byte(w.opened >> 16)})})
 	if err != nil {
 		return err
@@ -98,80 +112,35 @@ func (w *world) start(i int) error {
 	return nil
 }
 
-// stop closes the database, as a server does that is told to stop, or after its files were copied away.
+// stop closes the database in order.
 func (w *world) stop() error {
-	var all []error
-	closed := map[*store.DB]bool{}
-	for i, n := range w.nodes {
-		if n != nil && !closed[n.db] {
-			closed[n.db] = true
-			delete(w.admins, n.db)
-			all = append(all, n.db.Close())
-		}
-		w.nodes[i] = nil
+	err := w.books.stop()
+	for i := range w.nodes {
+		w.forget(i)
 	}
-	return errors.Join(all...)
+	return err
 }
 
+// startAll starts the nodes that are down.
 func (w *world) startAll() error {
-	for i := range w.nodes {
-		if err := w.start(i); err != nil {
-			return err
+	for i, n := range w.nodes {
+		if n == nil {
+			if err := w.start(i); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// kill ends all nodes as power does: the files are taken as they lie there, without a close, and are the database of those
-// that start anew. tear may shorten the log first.
-func (w *world) kill(tear func(log []byte) []byte) error {
-	was := w.books
-	w.books = filepath.Join(fmt.Sprintf("books-%d", w.opened), "books.db")
-	if err := os.MkdirAll(filepath.Dir(w.books), 0o700); err != nil {
-		return err
-	}
-	for _, suffix := range []string{"", "-wal"} {
-		b, err := os.ReadFile(was + suffix)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		if suffix != "" && tear != nil {
-			b = tear(b)
-		}
-		if err := os.WriteFile(w.books+suffix, b, 0o600); err != nil {
-			return err
+// forget drops a node that has ended.
+func (w *world) forget(i int) {
+	if n := w.nodes[i]; n != nil {
+		w.nodes[i] = nil
+		if !slices.ContainsFunc(w.nodes, func(other *node) bool { return other != nil && other.db == n.db }) {
+			delete(w.admins, n.db)
 		}
 	}
-	if err := errors.Join(w.stop(), os.RemoveAll(filepath.Dir(was))); err != nil {
-		return err
-	}
-	return w.startAll()
-}
-
-// size is how much a crash has to copy.
-func (w *world) size() (n int64) {
-	for _, suffix := range []string{"", "-wal"} {
-		if info, err := os.Stat(w.books + suffix); err == nil {
-			n += info.Size()
-		}
-	}
-	return n
-}
-
-// failCommit counts down to the commit that fails: SQLite takes it back and says so, which to the store is a commit whose
-// outcome is unknown. At zero no commit fails.
-var failCommit atomic.Int64
-
-func init() {
-	sqlite.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, _ string) error {
-		conn.(sqlite.HookRegisterer).RegisterCommitHook(func() int32 {
-			if failCommit.Load() > 0 && failCommit.Add(-1) == 0 {
-				return 1
-			}
-			return 0
-		})
-		return nil
-	})
 }
 
 // RoundTrip is the network between a node and the apps' endpoints: fate decides what becomes of a delivery.
