@@ -40,10 +40,14 @@ func (m *model) notify(a *modelApp, seller, event, status string) {
 
 var retryAfter = []int64{1, 5, 15, 60, 360} // minutes
 
-// tried books one try at a delivery whose task this was.
-func (m *model) tried(d *modelDelivery, taken bool) {
-	d.attempts++
+// tried books one try at a delivery whose task this was. Of a try that began before another was booked only that the endpoint
+// has taken it is news.
+func (m *model) tried(d *modelDelivery, began int64, taken bool) {
 	m.touchedDeliveries = append(m.touchedDeliveries, d)
+	if d.attempts > began && (!taken || d.state == "DELIVERED") {
+		return
+	}
+	d.attempts++
 	switch {
 	case taken:
 		d.state = "DELIVERED"

@@ -24,7 +24,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 1, "what the simulation is made from")
-	stepsFlag = flag.Int("steps", 500, "how many steps it has")
+	stepsFlag = flag.Int("steps", 300, "how many steps it has")
 	everyFlag = flag.Int("every", 10_000, "steps from one comparison of the whole database to the next")
 )
 
@@ -44,8 +44,8 @@ func TestSim(t *testing.T) {
 // TestSameSeedSameRows: a run can be repeated to the byte, whatever the machine does meanwhile.
 func TestSameSeedSameRows(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
-		first := run(t, engine, 7, 150, 10_000)
-		again := run(t, engine, 7, 150, 10_000)
+		first := run(t, engine, 7, 100, 10_000)
+		again := run(t, engine, 7, 100, 10_000)
 		if again.traceSum() != first.traceSum() || again.rows != first.rows {
 			t.Errorf("trace %s and rows %s, before that %s and %s", again.traceSum(), again.rows, first.traceSum(), first.rows)
 		}

@@ -212,76 +212,87 @@ func (s *sim) writeResults() {
 	}
 }
 
-// deliver has a node try the due webhooks of an app; what becomes of each is drawn.
+// deliver has a node try the due webhooks of an app.
 func (s *sim) deliver() {
 	n, a := s.node(), pick(s, s.m.apps)
 	if s.calm {
 		a = s.app()
 	}
-	queue := "webhook/" + a.name
-	for _, t := range s.dueTasks(n, queue, s.many(4)) {
-		mine := s.m.find(queue, t.RecordID, t.DueAt)
-		d := mine.delivery
-		pending, called, taken := d.state == "PENDING", false, false
-		ctx, crash := context.WithCancel(s.ctx)
-		fate := "taken"
-		if !s.calm {
-			fate = pick(s, []string{"taken", "taken", "taken", "taken", "taken", "status", "body", "refused", "hangs", "heard, no answer",
-				"changes meanwhile, taken", "changes meanwhile, refused", "crash", "heard, crash"})
-		}
-		if s.down[a] && !s.calm {
-			fate = pick(s, []string{"status", "body", "refused", "hangs", "heard, no answer"})
-		}
-		s.inFlight = d
-		s.fate = func(hear func() *http.Response) (*http.Response, error) {
-			called = true
-			heardIt := func() *http.Response { taken = true; return hear() }
-			if strings.HasPrefix(fate, "changes meanwhile") && d.event == "seller-status" {
-				s.flip(a, d.seller)
-			}
-			switch fate {
-			case "taken", "changes meanwhile, taken":
-				return heardIt(), nil
-			case "status":
-				return &http.Response{StatusCode: http.StatusBadGateway, Body: io.NopCloser(strings.NewReader("SUCCESS"))}, nil
-			case "body":
-				return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("success\n"))}, nil
-			case "hangs":
-				return nil, os.ErrDeadlineExceeded
-			case "heard, no answer":
-				hear()
-			case "crash":
-				crash()
-			case "heard, crash":
-				hear()
-				crash()
-			}
-			return nil, errors.New("connection reset")
-		}
-		err := n.webhooks.Deliver(ctx, t)
-		crashed := ctx.Err() != nil
-		crash()
-		s.same("a webhook is sent", called, pending)
-		if crashed {
-			s.say("%s %s lost;", d.event, fate)
-			s.counts["  webhooks lost on the way"]++
-			continue
-		}
-		if s.lost(err) {
-			if s.noAnswer(d.event+" "+fate, false); !s.stands {
-				continue
-			}
-		} else {
-			s.must("deliver", err)
-		}
-		s.m.drop(queue, mine)
-		if pending {
-			s.m.tried(d, taken)
-			s.counts["  webhook "+fate]++
-		}
-		s.say("%s %s %s %s;", d.event, d.seller, fate, d.state)
-		s.counts["  webhook is "+d.state]++
+	for _, t := range s.dueTasks(n, "webhook/"+a.name, s.many(4)) {
+		s.try(n, a, t, !s.calm && s.chance(8))
 	}
+}
+
+// try has a node try a webhook; what becomes of it is drawn. With meets, another node that has read the same task tries it
+// while this one waits for the endpoint.
+func (s *sim) try(n *node, a *modelApp, t pgdb.Task, meets bool) {
+	queue := "webhook/" + a.name
+	mine := s.m.find(queue, t.RecordID, t.DueAt)
+	d := mine.delivery
+	began, pending, called, taken := d.attempts, d.state == "PENDING", false, false
+	ctx, crash := context.WithCancel(s.ctx)
+	defer crash()
+	fate := "taken"
+	if !s.calm {
+		fate = pick(s, []string{"taken", "taken", "taken", "taken", "taken", "status", "body", "refused", "hangs", "heard, no answer",
+			"changes meanwhile, taken", "changes meanwhile, refused", "crash", "heard, crash"})
+	}
+	if s.down[a] && !s.calm {
+		fate = pick(s, []string{"status", "body", "refused", "hangs", "heard, no answer"})
+	}
+	s.inFlight = d
+	s.fate = func(hear func() *http.Response) (*http.Response, error) {
+		called = true
+		if meets {
+			s.try(pick(s, s.nodes), a, t, false)
+			s.inFlight = d
+			s.counts["  webhooks that two nodes tried at once"]++
+		}
+		heardIt := func() *http.Response { taken = true; return hear() }
+		if strings.HasPrefix(fate, "changes meanwhile") && d.event == "seller-status" {
+			s.flip(a, d.seller)
+		}
+		switch fate {
+		case "taken", "changes meanwhile, taken":
+			return heardIt(), nil
+		case "status":
+			return &http.Response{StatusCode: http.StatusBadGateway, Body: io.NopCloser(strings.NewReader("SUCCESS"))}, nil
+		case "body":
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("success\n"))}, nil
+		case "hangs":
+			return nil, os.ErrDeadlineExceeded
+		case "heard, no answer":
+			hear()
+		case "crash":
+			crash()
+		case "heard, crash":
+			hear()
+			crash()
+		}
+		return nil, errors.New("connection reset")
+	}
+	err := n.webhooks.Deliver(ctx, t)
+	crashed := ctx.Err() != nil
+	s.same("a webhook is sent", called, pending)
+	if crashed {
+		s.say("%s %s lost;", d.event, fate)
+		s.counts["  webhooks lost on the way"]++
+		return
+	}
+	if s.lost(err) {
+		if s.noAnswer(d.event+" "+fate, false); !s.stands {
+			return
+		}
+	} else {
+		s.must("deliver", err)
+	}
+	s.m.drop(queue, mine)
+	if pending {
+		s.m.tried(d, began, taken)
+		s.counts["  webhook "+fate]++
+	}
+	s.say("%s %s %s %s;", d.event, d.seller, fate, d.state)
+	s.counts["  webhook is "+d.state]++
 }
 
 // sweep has a node remove contents that nothing refers to; now and then another has read the same task.
