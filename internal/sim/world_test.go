@@ -56,8 +56,8 @@ type books interface {
 	mayBeKilled() bool
 	killAll() error
 
-	// killInCommit ends a node, or all of them, while it commits what run does; down are those that have ended. If lost, the
-	// part of the commit that has reached the disk is not whole.
+	// killInCommit ends a node, or all of them, while it commits what run does; down are those that have ended. A commit that
+	// is to be lost reaches the disk only in part, or not at all.
 	killInCommit(node int, lost bool, part float64, run func()) (down []int, isLost bool, err error)
 
 	// failCommit has one of the next commits fail, and spare none. failed says whether it has, and whether the commit
