@@ -167,10 +167,11 @@ func (s *server) create(settings map[string]string) error {
 		return err
 	}
 	if err := s.configure(map[string]string{
-		"fsync":                   "off", // processes are killed here, never the machine
-		"listen_addresses":        "127.0.0.1",
-		"max_connections":         "300", // a few for each of many tests
-		"unix_socket_directories": ".",   // relative, so that no temporary folder is too long for it
+		"fsync":                      "off", // processes are killed here, never the machine
+		"listen_addresses":           "127.0.0.1",
+		"max_connections":            "300",  // a few for each of many tests
+		"dynamic_shared_memory_type": "mmap", // in the data folder, so that a killed server leaves nothing elsewhere
+		"unix_socket_directories":    ".",    // relative, so that no temporary folder is too long for it
 	}); err != nil {
 		return err
 	}
