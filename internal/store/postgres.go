@@ -26,7 +26,7 @@ import (
 // group locks the rows of the apps that it names, in order, before it reads anything of theirs.
 type postgres struct {
 	clock  *Clock
-	config *pgx.ConnConfig // of the connections that write or hold claims
+	config *pgx.ConnConfig // of the connection that writes
 
 	// Owned by the writer goroutine.
 	conn    *pgx.Conn      // nil while there is none
@@ -238,20 +238,21 @@ func (p *postgres) read(ctx context.Context, fn func(q *pgdb.Queries) error) err
 		}
 		return err
 	}
-	err = fn(pgdb.New(marked{s, func(err error) error {
+	defer func() { // also when fn panics
+		if conn == nil {
+			return
+		}
+		if s.begun && !s.conn.IsClosed() {
+			_, _ = s.conn.Exec(context.WithoutCancel(ctx), "ROLLBACK") // nothing was written, and a connection that fails is dropped
+		}
+		conn.Release()
+	}()
+	return fn(pgdb.New(marked{s, func(err error) error {
 		if err != nil && s.conn.IsClosed() {
 			return absent(ctx, err)
 		}
 		return fault(err)
 	}}))
-	if conn == nil {
-		return err
-	}
-	if s.begun && !s.conn.IsClosed() {
-		_, _ = s.conn.Exec(context.WithoutCancel(ctx), "ROLLBACK") // nothing was written, and a connection that fails is dropped
-	}
-	conn.Release()
-	return err
 }
 
 // absent marks that there is no connection, unless that is because the caller has gone away.
@@ -391,7 +392,7 @@ func (r markedRow) Scan(dest ...any) error {
 }
 
 func (p *postgres) take(ctx context.Context, bucket string, perSecond, most, units float64) (bool, error) {
-	tag, err := p.pool.Exec(ctx, `INSERT INTO allowance AS a (name, units, at) VALUES ($1, ($3::float8 - $4::float8) * 1000, clock_timestamp())
+	tag, err := p.pool.Exec(ctx, `INSERT INTO bucket AS a (name, units, at) VALUES ($1, ($3::float8 - $4::float8) * 1000, clock_timestamp())
 		ON CONFLICT (name) DO UPDATE SET at = clock_timestamp(),
 			units = least($3::float8 * 1000, a.units + extract(epoch FROM clock_timestamp() - a.at) * $2::float8 * 1000) - $4::float8 * 1000
 		WHERE least($3::float8 * 1000, a.units + extract(epoch FROM clock_timestamp() - a.at) * $2::float8 * 1000) >= $4::float8 * 1000`,

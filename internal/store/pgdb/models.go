@@ -22,12 +22,6 @@ type Account struct {
 	DayAmount int64  `db:"day_amount"`
 }
 
-type Allowance struct {
-	Name  string             `db:"name"`
-	Units int64              `db:"units"`
-	At    pgtype.Timestamptz `db:"at"`
-}
-
 type App struct {
 	ID        int64  `db:"id"`
 	AppID     string `db:"app_id"`
@@ -89,6 +83,12 @@ type Binding struct {
 	ConfirmedAt   int64  `db:"confirmed_at"`
 	DecidedAt     int64  `db:"decided_at"`
 	BoundAt       int64  `db:"bound_at"`
+}
+
+type Bucket struct {
+	Name  string             `db:"name"`
+	Units int64              `db:"units"`
+	At    pgtype.Timestamptz `db:"at"`
 }
 
 type Call struct {

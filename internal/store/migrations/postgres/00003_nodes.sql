@@ -13,14 +13,14 @@ ALTER TABLE app SET (fillfactor = 50);
 ALTER TABLE account SET (fillfactor = 70);
 
 -- What is left of a limit that holds over all nodes together, in thousandths. Nothing is lost with it.
-CREATE UNLOGGED TABLE allowance (
+CREATE UNLOGGED TABLE bucket (
     name text PRIMARY KEY,
     units bigint NOT NULL,
     at    timestamptz NOT NULL
 );
 
 -- +goose Down
-DROP TABLE allowance;
+DROP TABLE bucket;
 ALTER TABLE app DROP COLUMN changes;
 CREATE TABLE id_block (
     name text PRIMARY KEY,
