@@ -222,22 +222,15 @@ func envelopeFaults(f *envelope.FormatError) *infinia.Error {
 
 // authenticate finds the app and verifies the signature: one answer, at one cost, for every reason to refuse.
 func (g *Gate) authenticate(ctx context.Context, c *call) error {
-	known := false
-	err := g.cfg.Engine.DB.Read(ctx, func(q *pgdb.Queries) (err error) {
-		c.app, err = q.GetApp(ctx, c.env.AppID)
-		if known = !store.NotFound(err); known {
-			if err != nil {
-				return err
-			}
-			if c.set, err = store.SettingsOf(c.app); err != nil {
-				return err
-			}
+	var known bool
+	var err error
+	if c.app, c.keys, known, err = g.cfg.Engine.DB.AppWithKeys(ctx, c.env.AppID); err != nil {
+		return err
+	}
+	if known {
+		if c.set, err = store.SettingsOf(c.app); err != nil {
+			return err
 		}
-		c.keys, err = g.cfg.Engine.DB.KeysOf(ctx, q, c.env.AppID) // of an unknown app too, so that it costs the same
-		return err
-	})
-	if err != nil {
-		return err
 	}
 	keys := c.keys.PublicKeys() // without any, Verify costs the same
 	select {

@@ -54,13 +54,35 @@ func (k AppKeys) Primary() (*rsa.PublicKey, error) {
 	return best.Key, nil
 }
 
-// KeysOf reads an app's valid keys. Parsed keys are kept by fingerprint: reading one again costs nothing.
+// AppWithKeys reads an app and its valid keys in one query. Every app has had a key since it was made: without one it is not
+// found.
+func (db *DB) AppWithKeys(ctx context.Context, appID string) (app pgdb.App, keys AppKeys, found bool, err error) {
+	var rows []pgdb.ListKeysWithAppRow
+	if err := db.ReadOne(ctx, func(q *pgdb.Queries) (err error) {
+		rows, err = q.ListKeysWithApp(ctx, appID)
+		return err
+	}); err != nil || len(rows) == 0 {
+		return app, keys, false, err
+	}
+	all := make([]pgdb.AppKey, len(rows))
+	for i, r := range rows {
+		all[i] = r.AppKey
+	}
+	keys, err = db.parse(all)
+	return rows[0].App, keys, true, err
+}
+
+// KeysOf reads an app's valid keys.
 func (db *DB) KeysOf(ctx context.Context, q *pgdb.Queries, appID string) (AppKeys, error) {
-	var keys AppKeys
 	rows, err := q.ListKeysOfApp(ctx, appID)
 	if err != nil {
-		return keys, err
+		return AppKeys{}, err
 	}
+	return db.parse(rows)
+}
+
+// parse parses the keys that are valid. Parsed ones are kept by fingerprint: reading one again costs nothing.
+func (db *DB) parse(rows []pgdb.AppKey) (keys AppKeys, err error) {
 	slices.SortFunc(rows, func(a, b pgdb.AppKey) int { return int(a.ID - b.ID) })
 	for _, r := range rows {
 		if r.RetiredAt > 0 {

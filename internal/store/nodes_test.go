@@ -115,6 +115,65 @@ func TestNodesCollide(t *testing.T) {
 	}
 }
 
+// TestJudgedAhead: a node that has everything judges before it asks the database. It is found out when another node was at
+// work, or when a number is not new, and nothing acts twice.
+func TestJudgedAhead(t *testing.T) {
+	t.Parallel()
+	database := storetest.Postgres.New(t)
+	nodes := []*DB{open(t, database), open(t, database)}
+	b := newBooks(t, nodes[0], database)
+	for i, step := range []struct {
+		node  int
+		nos   []string
+		ahead bool
+	}{
+		{0, []string{"a"}, false}, // the books were written by queries beside the view
+		{0, []string{"b"}, true},
+		{0, several("c"), true},
+		{1, []string{"d"}, false},
+		{0, []string{"e"}, false}, // the other node was there
+	} {
+		b.must(nodes[step.node], step.nos...)
+		b.check()
+		if is := nodes[step.node].engine.(*postgres).ahead; is != step.ahead {
+			t.Errorf("step %d: judged ahead: %v", i, is)
+		}
+	}
+	p := nodes[0].engine.(*postgres)
+	for n := range 2 {
+		for p.wary > 0 { // a group that was found out makes the next ones load
+			b.must(nodes[0], fmt.Sprint(n, " after ", p.wary))
+		}
+		b.must(nodes[0], fmt.Sprint(n))
+		if !p.ahead {
+			t.Error("it never judges ahead again")
+		}
+		before := b.again.Load()
+		b.must(nodes[0], "b", fmt.Sprint(n, " beside it"), "d") // both are not new
+		if again := b.again.Load() - before; again != 2 || p.ahead || p.wary == 0 {
+			t.Errorf("%d units found that they had acted; judged ahead: %v", again, p.ahead)
+		}
+		b.check()
+	}
+	if err := nodes[1].Do(t.Context(), Unit{Keys: Keys{Apps: []string{"demo"}}, Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error {
+		return q.UpdateApp(ctx, pgdb.UpdateAppParams{AppID: "demo", Disabled: 1})
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	p.wary = 0
+	var seen int64
+	if err := nodes[0].Do(t.Context(), Unit{Keys: Keys{Apps: []string{"demo"}, Accounts: []AccountKey{platform}}, Judge: func(v *View) error {
+		app, _ := v.Apps.Get("demo")
+		seen = app.Disabled
+		return nil
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if seen != 1 {
+		t.Error("what another node has changed was not seen")
+	}
+}
+
 // TestNodesDeadlock: queries of two units that lock the same rows the other way round are run again.
 func TestNodesDeadlock(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,8 @@ import (
 )
 
 // postgres is a database that other nodes may share. A node writes on one connection; what keeps nodes apart is that a
-// group locks the rows of the apps that it names, in order, before it reads anything of theirs.
+// group locks the rows of the apps that it names, in order, before it reads anything of theirs. Where the node has all of
+// their rows from its own last group, it judges ahead, and locks them to find that no other node was at work since.
 type postgres struct {
 	clock  *Clock
 	config *pgx.ConnConfig // of the connection that writes
@@ -31,8 +32,11 @@ type postgres struct {
 	// Owned by the writer goroutine.
 	conn    *pgx.Conn      // nil while there is none
 	warned  *pgconn.Notice // what the server warned of during the last commit
-	apps    []string       // that the present group has locked
+	apps    []string       // of the present group
+	ahead   bool           // the present group was judged before its apps were locked
 	carried *View          // what the next group need not load, unless another node has changed its apps
+	drawn   drawn          // what the last group that loaded has left
+	wary    int            // how many groups load before one is judged ahead again
 
 	pool   *pgxpool.Pool // reads
 	closed atomic.Bool
@@ -131,6 +135,10 @@ func (p *postgres) drop() {
 }
 
 func (p *postgres) begin(ctx context.Context, group []*queued) (transaction, *View, error) {
+	if v := p.judgeAhead(group); v != nil {
+		return p, v, nil
+	}
+	p.ahead = false
 	for {
 		fresh := p.conn == nil
 		if fresh {
@@ -157,23 +165,26 @@ func (p *postgres) begin(ctx context.Context, group []*queued) (transaction, *Vi
 
 func (p *postgres) queries() *pgdb.Queries { return pgdb.New(marked{p.conn, p.failed}) }
 
-func (p *postgres) commit(ctx context.Context, v *View, alone bool) error {
+func (p *postgres) commit(ctx context.Context, v *View, apart bool) error {
 	if len(v.Apps.order) > 0 { // nothing is sent, so that nothing is unknown
 		return errors.Join(fmt.Errorf("app %v may not be changed", v.Apps.order[0]), p.rollback(ctx))
 	}
 	p.warned = nil
-	err := p.save(ctx, v, alone)
+	err := p.save(ctx, v, apart)
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case err == nil && p.warned != nil: // it has given up waiting for the standby
 		return fmt.Errorf("%w: %s: %s", ErrUnknown, p.warned.Message, p.warned.Detail)
 	case err == nil:
-		if !alone && !slices.ContainsFunc(p.apps, func(app string) bool { return !v.Apps.asked[app] }) {
+		if !apart && !slices.ContainsFunc(p.apps, func(app string) bool { return !v.Apps.asked[app] }) {
 			p.carried = v.carry()
 		}
 		return nil
 	case ok && refused.SeverityUnlocalized == "ERROR": // whichever statement it was, the transaction is void
-		err = p.failed(err)
+		if err = p.failed(err); p.ahead && (refused.Code == changedElsewhere || refused.Code == "23505") {
+			err = fmt.Errorf("%w: %w", errStale, err)
+			p.wary = waryGroups
+		}
 		if p.conn != nil {
 			err = errors.Join(err, p.rollback(ctx))
 		}
@@ -221,7 +232,7 @@ func (p *postgres) failed(err error) error {
 	return fmt.Errorf("%w: %w", ErrDatabase, err)
 }
 
-func (p *postgres) read(ctx context.Context, fn func(q *pgdb.Queries) error) error {
+func (p *postgres) read(ctx context.Context, alone bool, fn func(q *pgdb.Queries) error) error {
 	conn, err := p.pool.Acquire(ctx)
 	if p.closed.Load() {
 		return ErrClosed
@@ -229,7 +240,7 @@ func (p *postgres) read(ctx context.Context, fn func(q *pgdb.Queries) error) err
 	if err != nil {
 		return absent(ctx, err)
 	}
-	s := &snapshot{conn: conn.Conn()}
+	s := &snapshot{conn: conn.Conn(), alone: alone}
 	s.renew = func() (err error) {
 		conn.Release()
 		p.pool.Reset() // its connections may be from before a restart or a failover
@@ -275,6 +286,7 @@ func ReadPostgres(ctx context.Context, url string, fn func(q *pgdb.Queries) erro
 // snapshot runs queries on the state at the first of them, with which it begins.
 type snapshot struct {
 	conn  *pgx.Conn
+	alone bool // one query comes, which needs no transaction
 	begun bool
 	renew func() error // puts another connection in the place of one that was broken before the first query; may be nil
 }
@@ -287,31 +299,40 @@ func (s *snapshot) Query(ctx context.Context, query string, args ...any) (pgx.Ro
 	if s.begun {
 		return s.conn.Query(ctx, query, args...)
 	}
-	results, err := s.begin(ctx, query, args)
+	rows, err := s.begin(ctx, query, args)
 	if err != nil && s.conn.IsClosed() && s.renew != nil && ctx.Err() == nil {
 		if err := s.renew(); err != nil {
 			return nil, err
 		}
-		results, err = s.begin(ctx, query, args)
+		rows, err = s.begin(ctx, query, args)
 	}
-	if err != nil {
-		return nil, err
-	}
-	s.begun = true
-	rows, err := results.Query()
-	return &snapshotRows{rows, results}, err
+	return rows, err
 }
 
 // begin sends the first query behind the beginning, so that it costs no round trip of its own.
-func (s *snapshot) begin(ctx context.Context, query string, args []any) (pgx.BatchResults, error) {
+func (s *snapshot) begin(ctx context.Context, query string, args []any) (_ pgx.Rows, err error) {
 	b := &pgx.Batch{}
-	b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	if !s.alone {
+		b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	}
 	b.Queue(query, args...)
 	results := s.conn.SendBatch(ctx, b)
-	if _, err := results.Exec(); err != nil {
-		return nil, errors.Join(err, results.Close())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, results.Close())
+		}
+	}()
+	if !s.alone {
+		if _, err := results.Exec(); err != nil {
+			return nil, err
+		}
+		s.begun = true
 	}
-	return results, nil
+	rows, err := results.Query()
+	if err != nil {
+		return nil, err
+	}
+	return &snapshotRows{rows, results}, nil
 }
 
 func (s *snapshot) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {

@@ -171,7 +171,7 @@ func (s *sqlite) draw(ctx context.Context, group []*queued) error {
 	return nil
 }
 
-func (s *sqlite) commit(ctx context.Context, v *View, alone bool) error {
+func (s *sqlite) commit(ctx context.Context, v *View, apart bool) error {
 	if err := v.saveEach(ctx, s.queries()); err != nil {
 		if isFull(err) {
 			err = fmt.Errorf("%w: %w", ErrAbsent, err)
@@ -183,7 +183,7 @@ func (s *sqlite) commit(ctx context.Context, v *View, alone bool) error {
 	} else if err != nil {
 		return errors.Join(fmt.Errorf("%w: %w", ErrUnknown, err), s.rollback(ctx))
 	}
-	if !alone { // its queries may have changed anything
+	if !apart {
 		s.carried = v.carry()
 	}
 	return nil
@@ -220,7 +220,7 @@ type reader struct {
 	st   *statements
 }
 
-func (s *sqlite) read(ctx context.Context, fn func(q *pgdb.Queries) error) error {
+func (s *sqlite) read(ctx context.Context, _ bool, fn func(q *pgdb.Queries) error) error {
 	select {
 	case r := <-s.readers:
 		defer func() { s.readers <- r }()

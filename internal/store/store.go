@@ -63,8 +63,8 @@ type engine interface {
 	// the apps that they name. Each unit has its time and ids afterwards.
 	begin(ctx context.Context, group []*queued) (transaction, *View, error)
 
-	// read runs fn on a snapshot.
-	read(ctx context.Context, fn func(q *pgdb.Queries) error) error
+	// read runs fn on a snapshot; where it makes one query alone, that is one.
+	read(ctx context.Context, alone bool, fn func(q *pgdb.Queries) error) error
 
 	// claim takes a name that one node alone has at a time.
 	claim(ctx context.Context, name string) (c Claim, ok bool, err error)
@@ -80,8 +80,9 @@ type engine interface {
 type transaction interface {
 	queries() *pgdb.Queries // beside the view
 
-	// commit writes what the units have left. Its error is ErrUnknown when it may stand all the same.
-	commit(ctx context.Context, v *View, alone bool) error
+	// commit writes what the units have left; apart says that rows of apps may have changed beside the view. Its error is
+	// ErrUnknown when it may stand all the same.
+	commit(ctx context.Context, v *View, apart bool) error
 	rollback(ctx context.Context) error
 }
 
@@ -160,7 +161,17 @@ func (db *DB) Read(ctx context.Context, fn func(q *pgdb.Queries) error) error {
 		return ErrClosed
 	default:
 	}
-	return db.engine.read(ctx, fn)
+	return db.engine.read(ctx, false, fn)
+}
+
+// ReadOne is Read for a single query, which on PostgreSQL costs one round trip and no transaction.
+func (db *DB) ReadOne(ctx context.Context, query func(q *pgdb.Queries) error) error {
+	select {
+	case <-db.gone:
+		return ErrClosed
+	default:
+	}
+	return db.engine.read(ctx, true, query)
 }
 
 // Claim is a name that a node has alone.
@@ -190,7 +201,7 @@ const slowAfter = 5 * time.Second
 
 // Ready says whether the database answers and takes changes.
 func (db *DB) Ready(ctx context.Context) error {
-	if err := db.Read(ctx, func(q *pgdb.Queries) error {
+	if err := db.ReadOne(ctx, func(q *pgdb.Queries) error {
 		_, err := q.GetSecret(ctx, "kind") // as cheap as a query can be
 		if NotFound(err) {
 			err = nil

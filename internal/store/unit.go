@@ -24,8 +24,9 @@ type Unit struct {
 
 	IDs int // how many new rows it may make; 0: idsPerUnit
 
-	// Alone is for rare acts: it runs after Judge in a transaction of its own, with plain queries beside the view. On
-	// PostgreSQL other nodes write at the same time, except to what belongs to the apps that Keys names.
+	// Alone is for rare acts: it runs after Judge in a transaction of its own, with plain queries beside the view. Of what
+	// belongs to apps they may change that of the apps which Keys names. On PostgreSQL other nodes write everything else at
+	// the same time.
 	Alone func(ctx context.Context, v *View, q *pgdb.Queries) error
 }
 
@@ -46,6 +47,9 @@ var (
 
 // errRaced marks a failure that running the units again one by one mends.
 var errRaced = errors.New("something else came before it")
+
+// errStale marks a group that was judged on rows which were no longer so: it has to be judged on what is there.
+var errStale = errors.New("it was judged too early")
 
 const (
 	groupMost   = 256  // units in one commit
@@ -76,6 +80,9 @@ type given struct {
 type idRange struct{ next, end int64 }
 
 func (u *queued) idsNeeded() int64 { return int64(max(u.IDs, idsPerUnit)) }
+
+// apart says that the unit's own queries may have changed rows of apps.
+func (u *queued) apart() bool { return u.Alone != nil && len(u.Keys.apps()) > 0 }
 
 // Do hands a unit in and returns when its outcome is certain: nil only after the commit. The commit itself does not hang
 // on ctx, which is looked at only before the unit joins the queue. A caller whose commit does not come is told ErrBusy
@@ -257,6 +264,9 @@ func fillUnits(group []*queued, err error) {
 // an error other than ErrUnknown that it does not.
 func (db *DB) runCertain(ctx context.Context, group []*queued) error {
 	wrote, err := db.runGroup(ctx, group)
+	if errors.Is(err, errStale) {
+		wrote, err = db.runGroup(ctx, group)
+	}
 	if !errors.Is(err, ErrUnknown) || wrote == (pgdb.CountWrittenParams{}) {
 		return err
 	}
@@ -333,7 +343,7 @@ func (db *DB) runGroup(ctx context.Context, group []*queued) (wrote pgdb.CountWr
 	}
 	wrote = v.wrote()
 	ended = true
-	if err := tx.commit(ctx, v, group[0].Alone != nil); err != nil {
+	if err := tx.commit(ctx, v, group[0].apart()); err != nil {
 		return wrote, fmt.Errorf("save: %w", err)
 	}
 	if len(v.newTasks) > 0 {

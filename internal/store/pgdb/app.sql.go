@@ -152,6 +152,53 @@ func (q *Queries) ListKeysOfApp(ctx context.Context, appID string) ([]AppKey, er
 	return items, nil
 }
 
+const listKeysWithApp = `-- name: ListKeysWithApp :many
+SELECT app.id, app.app_id, app.name, app.disabled, app.settings, app.created_at, app.changes, app_key.id, app_key.app_id, app_key.owner, app_key.fingerprint, app_key.public_key, app_key.private_key, app_key.retired_at, app_key.made_primary_at, app_key.first_used_at, app_key.created_at FROM app JOIN app_key ON app_key.app_id = app.app_id WHERE app.app_id = $1
+`
+
+type ListKeysWithAppRow struct {
+	App    App    `db:"app"`
+	AppKey AppKey `db:"app_key"`
+}
+
+func (q *Queries) ListKeysWithApp(ctx context.Context, appID string) ([]ListKeysWithAppRow, error) {
+	rows, err := q.db.Query(ctx, listKeysWithApp, appID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListKeysWithAppRow
+	for rows.Next() {
+		var i ListKeysWithAppRow
+		if err := rows.Scan(
+			&i.App.ID,
+			&i.App.AppID,
+			&i.App.Name,
+			&i.App.Disabled,
+			&i.App.Settings,
+			&i.App.CreatedAt,
+			&i.App.Changes,
+			&i.AppKey.ID,
+			&i.AppKey.AppID,
+			&i.AppKey.Owner,
+			&i.AppKey.Fingerprint,
+			&i.AppKey.PublicKey,
+			&i.AppKey.PrivateKey,
+			&i.AppKey.RetiredAt,
+			&i.AppKey.MadePrimaryAt,
+			&i.AppKey.FirstUsedAt,
+			&i.AppKey.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const makeKeyPrimary = `-- name: MakeKeyPrimary :exec
 UPDATE app_key SET made_primary_at = $1 WHERE id = $2
 `

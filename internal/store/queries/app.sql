@@ -12,6 +12,9 @@ WHERE app_id = sqlc.arg(app_id);
 -- name: ListKeysOfApp :many
 SELECT * FROM app_key WHERE app_id = sqlc.arg(app_id) ORDER BY id;
 
+-- name: ListKeysWithApp :many
+SELECT sqlc.embed(app), sqlc.embed(app_key) FROM app JOIN app_key ON app_key.app_id = app.app_id WHERE app.app_id = sqlc.arg(app_id);
+
 -- name: FindKey :one
 SELECT * FROM app_key WHERE owner = sqlc.arg(owner) AND fingerprint = sqlc.arg(fingerprint);
 
