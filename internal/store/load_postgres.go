@@ -99,12 +99,9 @@ func (p *postgres) give(group []*queued) {
 	}
 }
 
-// judgeAhead returns the view of a group that the node need not load for, or nil. Requests are taken for new: should one
-// not be, its key is refused at the commit.
-func (p *postgres) judgeAhead(group []*queued) *View {
-	if p.conn == nil || p.wary > 0 {
-		return nil
-	}
+// carriedFor returns the view of a group that the node need not load for, or nil. Requests are taken for new: should one not
+// be, its key is refused at the commit.
+func (p *postgres) carriedFor(group []*queued) *View {
 	var keys Keys
 	var need int64
 	for _, u := range group {
@@ -115,12 +112,12 @@ func (p *postgres) judgeAhead(group []*queued) *View {
 		need += u.idsNeeded()
 	}
 	apps := keys.apps()
-	if age := p.clock.base().Sub(p.drawn.at); age < 0 || age > drawnMost || need > left(p.drawn.ids) || len(apps) == 0 || len(apps) > few || !p.carried.has(keys) {
+	if age := p.clock.base().Sub(p.drawn.at); age < 0 || age > drawnMost || need > left(p.drawn.ids) || len(apps) > few || !p.carried.has(keys) {
 		return nil
 	}
 	v := p.carried
 	p.carried = newView() // as in load
-	p.apps, p.ahead = apps, true
+	p.apps = apps
 	v.noteMissing(keys)
 	p.give(group)
 	return v

@@ -134,11 +134,13 @@ func (p *postgres) drop() {
 	p.carried = newView() // the next server may not have it
 }
 
-func (p *postgres) begin(ctx context.Context, group []*queued) (transaction, *View, error) {
-	if v := p.judgeAhead(group); v != nil {
-		return p, v, nil
+func (p *postgres) begin(ctx context.Context, group []*queued, ahead bool) (transaction, *View, error) {
+	if p.ahead = ahead && p.wary == 0 && p.conn != nil; p.ahead {
+		if v := p.carriedFor(group); v != nil {
+			return p, v, nil
+		}
+		p.ahead = false
 	}
-	p.ahead = false
 	for {
 		fresh := p.conn == nil
 		if fresh {

@@ -131,7 +131,7 @@ func (s *sqlite) openWriter(ctx context.Context) (err error) {
 
 func (s *sqlite) queries() *pgdb.Queries { return pgdb.New(sqliteConn{s.writer, s.writes}) }
 
-func (s *sqlite) begin(ctx context.Context, group []*queued) (transaction, *View, error) {
+func (s *sqlite) begin(ctx context.Context, group []*queued, _ bool) (transaction, *View, error) {
 	if err := s.draw(ctx, group); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, err)
 	}

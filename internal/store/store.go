@@ -60,8 +60,9 @@ type DB struct {
 // engine is a kind of database.
 type engine interface {
 	// begin opens a group's transaction with everything loaded that its units name. Until it ends, no other node changes
-	// the apps that they name. Each unit has its time and ids afterwards.
-	begin(ctx context.Context, group []*queued) (transaction, *View, error)
+	// the apps that they name; with ahead that may be found out at the commit alone, whose error is errStale then. Each
+	// unit has its time and ids afterwards.
+	begin(ctx context.Context, group []*queued, ahead bool) (transaction, *View, error)
 
 	// read runs fn on a snapshot; where it makes one query alone, that is one.
 	read(ctx context.Context, alone bool, fn func(q *pgdb.Queries) error) error

@@ -297,7 +297,7 @@ func (db *DB) runCertain(ctx context.Context, group []*queued) error {
 // has ended; and it commits a change, so that on PostgreSQL what it saw is on the standby too: a commit of nothing does not
 // wait for it, and one that lost its connection while it waited may be seen before the standby has it.
 func (db *DB) lookUp(ctx context.Context, group []*queued, wrote pgdb.CountWrittenParams) (stands bool, err error) {
-	tx, _, err := db.engine.begin(ctx, group)
+	tx, _, err := db.engine.begin(ctx, group, false)
 	if err != nil {
 		return false, err
 	}
@@ -319,7 +319,7 @@ func (db *DB) runGroup(ctx context.Context, group []*queued) (wrote pgdb.CountWr
 			return wrote, fmt.Errorf("unit %s: %w", u.Name, err)
 		}
 	}
-	tx, v, err := db.engine.begin(ctx, group)
+	tx, v, err := db.engine.begin(ctx, group, true)
 	if err != nil {
 		return wrote, fmt.Errorf("load: %w", err)
 	}
