@@ -105,9 +105,6 @@ func (d *Dispatcher) start(ctx context.Context) (next time.Time, err error) {
 			return err
 		}
 		due, err := q.NextDue(ctx, now)
-		if store.NotFound(err) {
-			return nil
-		}
 		next = store.Time(due)
 		return err
 	}); err != nil {

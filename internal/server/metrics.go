@@ -39,12 +39,12 @@ func newRegistry(db *store.DB) *prometheus.Registry {
 		ctx, cancel := context.WithTimeout(context.Background(), scrapeMost)
 		defer cancel()
 		var due int64
-		err := db.Read(ctx, func(q *pgdb.Queries) (err error) { due, err = q.OldestDue(ctx); return err })
-		if store.NotFound(err) {
-			return 0
-		}
+		err := db.ReadOne(ctx, func(q *pgdb.Queries) (err error) { due, err = q.NextDue(ctx, 0); return err })
 		if err != nil {
 			return -1
+		}
+		if due == 0 {
+			return 0
 		}
 		return max(0, db.Clock.Now().Sub(store.Time(due)).Seconds())
 	})

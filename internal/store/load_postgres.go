@@ -75,8 +75,8 @@ func (p *postgres) load(ctx context.Context, group []*queued) (*View, error) {
 	return v, nil
 }
 
-// drawn is what a group that loads takes from the database beside its rows, and leaves to the next ones: they may use it as
-// long as no other node was at work on the same apps, and not for long, so that rows which no app owns keep their order too.
+// drawn is what a group that loads takes from the database beside its rows, and leaves to the next ones. They may use it for
+// some time, and as long as no other node was at work on the same apps, so that ids and times of an app's rows only grow.
 type drawn struct {
 	at  time.Time // by the machine's clock
 	now int64     // by the database's, not later
@@ -112,7 +112,7 @@ func (p *postgres) carriedFor(group []*queued) *View {
 		need += u.idsNeeded()
 	}
 	apps := keys.apps()
-	if age := p.clock.base().Sub(p.drawn.at); age < 0 || age > drawnMost || need > left(p.drawn.ids) || len(apps) > few || !p.carried.has(keys) {
+	if age := p.clock.base().Sub(p.drawn.at); age < 0 || age > drawnMost || need > left(p.drawn.ids) || len(apps) == 0 || len(apps) > few || !p.carried.has(keys) {
 		return nil
 	}
 	v := p.carried

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -60,7 +62,7 @@ func openSQLite(ctx context.Context, path string, acceptLostLog bool, clock *Clo
 		return nil, err
 	}
 	defer func() { err = damaged(err) }()
-	if s.pool, err = sql.Open("sqlite", dsn("cache_size(-65536)")); err != nil {
+	if s.pool, err = sql.Open("sqlite", dsn("cache_size(-65536)", "wal_autocheckpoint(8000)")); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -271,12 +273,25 @@ func (s *statements) get(ctx context.Context, query string) (*sql.Stmt, error) {
 	if st, ok := s.kept[query]; ok {
 		return st, nil
 	}
-	st, err := s.prepare(context.WithoutCancel(ctx), query)
+	st, err := s.prepare(context.WithoutCancel(ctx), positional(query))
 	if err != nil {
 		return nil, fault(fmt.Errorf("prepare %s: %w", firstLine(query), err))
 	}
 	s.kept[query] = st
 	return st, nil
+}
+
+var parameter = regexp.MustCompile(`\$\d+`)
+
+// positional writes the parameters as ? where each stands once and in order: the driver looks a named one up by its name at
+// every run.
+func positional(query string) string {
+	for i, p := range parameter.FindAllString(query, -1) {
+		if p != "$"+strconv.Itoa(i+1) {
+			return query
+		}
+	}
+	return parameter.ReplaceAllString(query, "?")
 }
 
 func (s *statements) close() {

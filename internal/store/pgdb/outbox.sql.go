@@ -358,22 +358,17 @@ func (q *Queries) NewestStatusDelivery(ctx context.Context, arg NewestStatusDeli
 }
 
 const nextDue = `-- name: NextDue :one
-SELECT due_at FROM task WHERE due_at > $1 ORDER BY due_at LIMIT 1
+WITH RECURSIVE q(queue) AS (
+    SELECT MIN(t.queue) FROM task t
+    UNION ALL
+    SELECT (SELECT MIN(t.queue) FROM task t WHERE t.queue > q.queue) FROM q WHERE q.queue IS NOT NULL
+)
+SELECT CAST(coalesce(MIN((SELECT MIN(t.due_at) FROM task t WHERE t.queue = q.queue AND t.due_at > $1)), 0) AS bigint) AS due_at FROM q
 `
 
+// When the next task after a time is due; 0: none is. Each queue has its own in the index.
 func (q *Queries) NextDue(ctx context.Context, after int64) (int64, error) {
 	row := q.db.QueryRow(ctx, nextDue, after)
-	var due_at int64
-	err := row.Scan(&due_at)
-	return due_at, err
-}
-
-const oldestDue = `-- name: OldestDue :one
-SELECT due_at FROM task ORDER BY due_at LIMIT 1
-`
-
-func (q *Queries) OldestDue(ctx context.Context) (int64, error) {
-	row := q.db.QueryRow(ctx, oldestDue)
 	var due_at int64
 	err := row.Scan(&due_at)
 	return due_at, err

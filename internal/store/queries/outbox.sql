@@ -52,8 +52,11 @@ SELECT * FROM task WHERE queue = sqlc.arg(queue) AND due_at <= sqlc.arg(now) ORD
 SELECT s.* FROM task t JOIN share s ON s.id = t.record_id
 WHERE t.queue = sqlc.arg(queue) AND t.due_at <= sqlc.arg(now) ORDER BY t.due_at, t.id LIMIT sqlc.arg(most);
 
--- name: OldestDue :one
-SELECT due_at FROM task ORDER BY due_at LIMIT 1;
-
+-- When the next task after a time is due; 0: none is. Each queue has its own in the index.
 -- name: NextDue :one
-SELECT due_at FROM task WHERE due_at > sqlc.arg(after) ORDER BY due_at LIMIT 1;
+WITH RECURSIVE q(queue) AS (
+    SELECT MIN(t.queue) FROM task t
+    UNION ALL
+    SELECT (SELECT MIN(t.queue) FROM task t WHERE t.queue > q.queue) FROM q WHERE q.queue IS NOT NULL
+)
+SELECT CAST(coalesce(MIN((SELECT MIN(t.due_at) FROM task t WHERE t.queue = q.queue AND t.due_at > sqlc.arg(after))), 0) AS bigint) AS due_at FROM q;
