@@ -133,22 +133,8 @@ func (v *View) has(keys Keys) bool {
 			return false
 		}
 	}
-	for _, k := range keys.Sellers {
-		if v.bindings[k] == nil {
-			return false
-		}
-	}
-	for _, k := range ownersOf(keys.Accounts) {
-		if !v.books[k] {
-			return false
-		}
-	}
-	for _, id := range keys.Shares {
-		if !v.Shares.asked[id] {
-			return false
-		}
-	}
-	return true
+	l := v.lacking(keys)
+	return len(l.Apps)+len(l.Sellers)+len(l.Accounts)+len(l.Shares) == 0
 }
 
 func left(ids []idRange) (n int64) {
@@ -258,11 +244,10 @@ func (v *View) queueShares(b *pgx.Batch, ids []int64) {
 	find(b, shareRows, v.Shares, func(r pgdb.Share) int64 { return r.ID }, "share r WHERE id = ANY($1)", ids)
 }
 
-// ownersOf names each owner in each currency; all their accounts are loaded at once, because units want several of them.
 func ownersOf(keys []AccountKey) []AccountKey {
-	owners := slices.Clone(keys)
-	for i := range owners {
-		owners[i].Kind = ""
+	owners := make([]AccountKey, len(keys))
+	for i, k := range keys {
+		owners[i] = k.owner()
 	}
 	return owners
 }

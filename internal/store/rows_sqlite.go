@@ -80,9 +80,8 @@ func (v *View) loadEach(ctx context.Context, q *pgdb.Queries, keys Keys) error {
 	return nil
 }
 
-// loadAccounts loads every account of k's owner in k's currency at once: units want several of them.
 func (v *View) loadAccounts(ctx context.Context, q *pgdb.Queries, k AccountKey) error {
-	owner := AccountKey{AppID: k.AppID, SellerID: k.SellerID, Currency: k.Currency}
+	owner := k.owner()
 	if !v.books[owner] {
 		rows, err := q.ListAccountsOf(ctx, pgdb.ListAccountsOfParams{AppID: k.AppID, SellerID: k.SellerID, Currency: k.Currency})
 		if err != nil {

@@ -30,15 +30,16 @@ type sqlite struct {
 	pool     *sql.DB
 	writer   *sql.Conn // the only connection of pool; owned by the writer goroutine, and so is what follows
 	writes   *statements
-	carried  *View // what the next group need not load
+	carried  *View            // what the next group need not load
+	upcoming func() []*queued // units that wait
 	ids      idRange
 	readPool *sql.DB
 	readers  chan *reader // the readers that are free
 	gone     chan struct{}
 }
 
-func openSQLite(ctx context.Context, path string, acceptLostLog bool, clock *Clock) (_ *sqlite, err error) {
-	s := &sqlite{clock: clock, carried: newView(), gone: make(chan struct{})}
+func openSQLite(ctx context.Context, path string, acceptLostLog bool, clock *Clock, upcoming func() []*queued) (_ *sqlite, err error) {
+	s := &sqlite{clock: clock, upcoming: upcoming, carried: newView(), gone: make(chan struct{})}
 	dsn := func(pragmas ...string) string {
 		q := url.Values{"_pragma": append(pragmas, "busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)")}
 		return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
@@ -174,6 +175,50 @@ func (s *sqlite) draw(ctx context.Context, group []*queued) error {
 }
 
 func (s *sqlite) commit(ctx context.Context, v *View, apart bool) error {
+	foreseen := s.foresee(ctx, v)
+	err := s.save(ctx, v)
+	if next := foreseen(); err == nil && !apart {
+		s.carried = v.carry()
+		s.carried.join(next)
+	}
+	return err
+}
+
+// foresee loads what the units that wait will look at and v does not have, beside the commit of v's group, which changes
+// none of it: what that group looks at is all in v. The function that it returns waits for the view of it.
+func (s *sqlite) foresee(ctx context.Context, v *View) func() *View {
+	next := newView()
+	units := s.upcoming()
+	if len(units) == 0 {
+		return func() *View { return next }
+	}
+	var r *reader
+	select {
+	case r = <-s.readers:
+	default: // all are busy
+		return func() *View { return next }
+	}
+	loaded := make(chan error, 1)
+	go func() {
+		defer func() { s.readers <- r }()
+		loaded <- s.readOn(ctx, r, func(q *pgdb.Queries) error {
+			for _, u := range units {
+				if err := next.loadEach(ctx, q, v.lacking(u.Keys)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}()
+	return func() *View {
+		if err := <-loaded; err != nil {
+			return newView() // who needs it will meet the error
+		}
+		return next
+	}
+}
+
+func (s *sqlite) save(ctx context.Context, v *View) error {
 	if err := v.saveEach(ctx, s.queries()); err != nil {
 		if isFull(err) {
 			err = fmt.Errorf("%w: %w", ErrAbsent, err)
@@ -184,9 +229,6 @@ func (s *sqlite) commit(ctx context.Context, v *View, apart bool) error {
 		return errors.Join(fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, err), s.rollback(ctx))
 	} else if err != nil {
 		return errors.Join(fmt.Errorf("%w: %w", ErrUnknown, err), s.rollback(ctx))
-	}
-	if !apart {
-		s.carried = v.carry()
 	}
 	return nil
 }

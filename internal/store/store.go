@@ -116,7 +116,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		name = withoutPassword(name)
 		db.engine, err = openPostgres(ctx, cfg.Database, db.Clock)
 	} else {
-		db.engine, err = openSQLite(ctx, cfg.Database, cfg.AcceptLostLog, db.Clock)
+		db.engine, err = openSQLite(ctx, cfg.Database, cfg.AcceptLostLog, db.Clock, db.upcoming)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, err)

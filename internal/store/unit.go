@@ -193,6 +193,13 @@ func (db *DB) take() (group []*queued, open bool) {
 	return group, !db.closed
 }
 
+// upcoming is the units that the next group may have, without taking them.
+func (db *DB) upcoming() []*queued {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return slices.Clone(db.waiting[:min(len(db.waiting), groupMost)])
+}
+
 // commit runs a group in one transaction, and each unit by itself when that fails as a whole, so that a poisoned one fails
 // alone.
 func (db *DB) commit(ctx context.Context, group []*queued) {

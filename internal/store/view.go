@@ -33,6 +33,11 @@ type (
 	DepositKey struct{ Currency, BankReference string }
 )
 
+// owner is the key of an owner's accounts in one currency, without Kind: all are loaded at once, because units want several.
+func (k AccountKey) owner() AccountKey {
+	return AccountKey{AppID: k.AppID, SellerID: k.SellerID, Currency: k.Currency}
+}
+
 // apps are the apps that own the rows, in order. On PostgreSQL a group locks them before it reads anything, so that no other
 // node changes what it sees; a row's id does not tell its app, so the unit has to name it.
 func (k Keys) apps() []string {
@@ -237,6 +242,52 @@ func (v *View) carry() *View {
 	return next
 }
 
+// lacking is the part of the keys whose rows could be carried, or are requests, and that the view has not been asked for.
+func (v *View) lacking(k Keys) Keys {
+	var out Keys
+	out.Apps = lacking(v.Apps, k.Apps)
+	out.Requests = lacking(v.Requests, k.Requests)
+	out.Shares = lacking(v.Shares, k.Shares)
+	for _, s := range k.Sellers {
+		if v.bindings[s] == nil {
+			out.Sellers = append(out.Sellers, s)
+		}
+	}
+	for _, a := range k.Accounts {
+		if !v.books[a.owner()] {
+			out.Accounts = append(out.Accounts, a)
+		}
+	}
+	return out
+}
+
+func lacking[K comparable, R any](t *Table[K, R], keys []K) (out []K) {
+	for _, k := range keys {
+		if _, ok := t.asked[k]; !ok {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// join adds what was loaded into o and lacking here.
+func (v *View) join(o *View) {
+	v.Apps.join(o.Apps)
+	v.Requests.join(o.Requests)
+	v.Sellers.join(o.Sellers)
+	v.Bindings.join(o.Bindings)
+	v.Accounts.join(o.Accounts)
+	v.Shares.join(o.Shares)
+	for k, ids := range o.bindings {
+		if v.bindings[k] == nil {
+			v.bindings[k] = ids
+		}
+	}
+	for k := range o.books {
+		v.books[k] = true
+	}
+}
+
 func (v *View) keep() { v.each(func(t tabled) { t.keep() }) }
 
 func (v *View) each(fn func(tabled)) {
@@ -315,6 +366,17 @@ func (t *Table[K, R]) carry() *Table[K, R] {
 	t.order = t.order[:0]
 	clear(t.queued)
 	return t
+}
+
+func (t *Table[K, R]) join(o *Table[K, R]) {
+	for k, there := range o.asked {
+		if _, ok := t.asked[k]; ok {
+			continue
+		}
+		if t.asked[k] = there; there {
+			t.rows[k] = o.rows[k]
+		}
+	}
 }
 
 // forgetChanged drops the rows that the group has changed, though not those that it made.
