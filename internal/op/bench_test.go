@@ -113,22 +113,20 @@ func benchEngine(b *testing.B, database string) (*store.DB, *Engine) {
 		if err := q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: testApp, Settings: string(settings)}); err != nil {
 			return err
 		}
-		if err := q.InsertAccount(ctx, pgdb.InsertAccountParams{ID: v.NextID(), AppID: testApp, Kind: "platform", Currency: "CNH", Balance: 1 << 60}); err != nil {
-			return err
+		account := func(kind, seller string, balance int64) {
+			v.Accounts.Put(store.AccountKey{AppID: testApp, Kind: kind, SellerID: seller, Currency: "CNH"},
+				pgdb.Account{ID: v.NextID(), AppID: testApp, Kind: kind, SellerID: seller, Currency: "CNH", Balance: balance})
 		}
+		account("platform", "", 1<<60)
 		for i := range benchSellers {
 			seller := fmt.Sprintf("S-%d", i)
-			if err := q.InsertSeller(ctx, pgdb.InsertSellerParams{ID: v.NextID(), AppID: testApp, SellerID: seller, Status: "ACTIVE"}); err != nil {
-				return err
-			}
-			if err := q.InsertBinding(ctx, pgdb.InsertBindingParams{ID: v.NextID(), AppID: testApp, SellerID: seller, Currency: "CNH", State: BindingSuccess, LinkHash: []byte{}}); err != nil {
-				return err
-			}
-			for kind, balance := range map[string]int64{"filed-shipped": 1 << 50, "used": 0, "seller": 0, "evidence": -1 << 50} {
-				if err := q.InsertAccount(ctx, pgdb.InsertAccountParams{ID: v.NextID(), AppID: testApp, Kind: kind, SellerID: seller, Currency: "CNH", Balance: balance}); err != nil {
-					return err
-				}
-			}
+			v.Sellers.Put(store.SellerKey{AppID: testApp, SellerID: seller}, pgdb.Seller{ID: v.NextID(), AppID: testApp, SellerID: seller, Status: "ACTIVE"})
+			b := pgdb.Binding{ID: v.NextID(), AppID: testApp, SellerID: seller, Currency: "CNH", State: BindingSuccess, LinkHash: []byte{}}
+			v.Bindings.Put(b.ID, b)
+			account("filed-shipped", seller, 1<<50)
+			account("used", seller, 0)
+			account("seller", seller, 0)
+			account("evidence", seller, -1<<50)
 		}
 		return nil
 	}}); err != nil {

@@ -49,12 +49,12 @@ func TestNodesAtOnce(t *testing.T) {
 	}
 	for i := range apps {
 		rigs[0].do(store.Unit{Keys: store.Keys{Apps: []string{appID(i)}}, IDs: 1000, Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-			err := q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: appID(i), Settings: string(settings)})
 			for s := range sellers {
-				err = errors.Join(err, q.InsertSeller(ctx, pgdb.InsertSellerParams{ID: v.NextID(), AppID: appID(i), SellerID: sellerID(s), Status: string(infinia.SellerActive)}),
-					q.InsertBinding(ctx, pgdb.InsertBindingParams{ID: v.NextID(), AppID: appID(i), SellerID: sellerID(s), Currency: "CNH", State: BindingSuccess, LinkHash: []byte{}}))
+				v.Sellers.Put(store.SellerKey{AppID: appID(i), SellerID: sellerID(s)}, pgdb.Seller{ID: v.NextID(), AppID: appID(i), SellerID: sellerID(s), Status: string(infinia.SellerActive)})
+				b := pgdb.Binding{ID: v.NextID(), AppID: appID(i), SellerID: sellerID(s), Currency: "CNH", State: BindingSuccess, LinkHash: []byte{}}
+				v.Bindings.Put(b.ID, b)
 			}
-			return err
+			return q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: appID(i), Settings: string(settings)})
 		}})
 		for s := range sellers {
 			keys := []store.AccountKey{ledger.SellerAccount(appID(i), ledger.Evidence, sellerID(s), "CNH"), ledger.SellerAccount(appID(i), ledger.FiledShipped, sellerID(s), "CNH")}

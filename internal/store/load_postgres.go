@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -331,4 +333,24 @@ func split3[K any](keys []K, parts func(K) (string, string, string)) (as, bs, cs
 // find queues a query of whole rows r, which go into the view's table.
 func find[K comparable, R any](b *pgx.Batch, rows rowsOf[R], t *Table[K, R], key func(R) K, from string, args ...any) {
 	rows.each(b, func(r R) { t.found(key(r), r) }, from, args...)
+}
+
+// each queues a query of whole rows r.
+func (t rowsOf[R]) each(b *pgx.Batch, fn func(R), from string, args ...any) {
+	b.Queue("SELECT "+t.columns+" FROM "+from, args...).Query(func(rows pgx.Rows) error {
+		var r R
+		s := reflect.ValueOf(&r).Elem()
+		into := make([]any, s.NumField())
+		for i := range into {
+			into[i] = s.Field(i).Addr().Interface()
+		}
+		for rows.Next() {
+			if err := rows.Scan(into...); err != nil {
+				return fmt.Errorf("%T: %w", r, err)
+			}
+			fn(r)
+			s.SetZero() // a []byte must not be written into twice
+		}
+		return rows.Err()
+	})
 }

@@ -168,9 +168,6 @@ func (p *postgres) begin(ctx context.Context, group []*queued, ahead bool) (tran
 func (p *postgres) queries() *pgdb.Queries { return pgdb.New(marked{p.conn, p.failed}) }
 
 func (p *postgres) commit(ctx context.Context, v *View, apart bool) error {
-	if len(v.Apps.order) > 0 { // nothing is sent, so that nothing is unknown
-		return errors.Join(fmt.Errorf("app %v may not be changed", v.Apps.order[0]), p.rollback(ctx))
-	}
 	p.warned = nil
 	err := p.save(ctx, v, apart)
 	refused, ok := errors.AsType[*pgconn.PgError](err)

@@ -460,10 +460,13 @@ func TestOlderDatabaseIsMigrated(t *testing.T) {
 func TestOverflowIsRefused(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
 		db := open(t, engine.New(t))
-		err := db.Do(t.Context(), Unit{Alone: func(ctx context.Context, v *View, q *pgdb.Queries) (err error) {
-			if err := q.InsertAccount(ctx, pgdb.InsertAccountParams{ID: 1, Balance: 1<<63 - 1}); err != nil {
-				return err
-			}
+		if err := db.Do(t.Context(), Unit{Judge: func(v *View) error {
+			v.Accounts.Put(AccountKey{}, pgdb.Account{ID: 1, Balance: 1<<63 - 1})
+			return nil
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		err := db.Do(t.Context(), Unit{Alone: func(ctx context.Context, _ *View, _ *pgdb.Queries) (err error) {
 			const add = "UPDATE account SET balance = balance + 1"
 			if s, ok := db.engine.(*sqlite); ok {
 				_, err = s.writer.ExecContext(ctx, add)

@@ -348,6 +348,9 @@ func (db *DB) runGroup(ctx context.Context, group []*queued) (wrote pgdb.CountWr
 		}
 		v.keep()
 	}
+	if err := v.check(); err != nil {
+		return wrote, err
+	}
 	wrote = v.wrote()
 	ended = true
 	if err := tx.commit(ctx, v, group[0].apart()); err != nil {

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -188,6 +187,24 @@ func (v *View) Reset() {
 	v.each(func(t tabled) { t.drop() })
 	v.postings, v.newTasks = v.postings[:v.marks[0]], v.newTasks[:v.marks[1]]
 	v.oldTasks, v.attempts, v.calls = v.oldTasks[:v.marks[2]], v.attempts[:v.marks[3]], v.calls[:v.marks[4]]
+}
+
+// check says whether a unit has changed a row that only queries change, or that never changes.
+func (v *View) check() error {
+	if len(v.Apps.order) > 0 {
+		return fmt.Errorf("app %v may not be changed", v.Apps.order[0])
+	}
+	for _, k := range v.Requests.order {
+		if v.Requests.asked[k] {
+			return fmt.Errorf("request %v may not be changed", k)
+		}
+	}
+	for _, k := range v.Audits.order {
+		if v.Audits.asked[k] {
+			return fmt.Errorf("audit %v may not be changed", k)
+		}
+	}
+	return nil
 }
 
 // wrote names rows that stay once they are written, one of each kind that the group has left.
@@ -420,21 +437,4 @@ func (t *Table[K, R]) missing(k K) {
 	if _, ok := t.asked[k]; !ok {
 		t.asked[k] = false
 	}
-}
-
-// write calls insert or update for every row that the group has left.
-func (t *Table[K, R]) write(ctx context.Context, insert, update func(context.Context, R) error) error {
-	for _, k := range t.order {
-		do := insert
-		if t.asked[k] {
-			do = update
-		}
-		if do == nil {
-			return fmt.Errorf("%s %v may not be changed", t.name, k)
-		}
-		if err := do(ctx, t.rows[k]); err != nil {
-			return fmt.Errorf("%s %v: %w", t.name, k, err)
-		}
-	}
-	return nil
 }

@@ -49,8 +49,9 @@ func newImportRig(t *testing.T, database string, set store.Settings) *importRig 
 		t.Fatal(err)
 	}
 	if err := db.Do(t.Context(), store.Unit{Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-		return errors.Join(q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: "demo", Settings: string(text)}),
-			q.InsertBinding(ctx, pgdb.InsertBindingParams{ID: v.NextID(), AppID: "demo", SellerID: "S1", Currency: "CNH", State: "REVOKED", BoundAt: 1, LinkHash: []byte{}}))
+		b := pgdb.Binding{ID: v.NextID(), AppID: "demo", SellerID: "S1", Currency: "CNH", State: "REVOKED", BoundAt: 1, LinkHash: []byte{}}
+		v.Bindings.Put(b.ID, b)
+		return q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: "demo", Settings: string(text)})
 	}}); err != nil {
 		t.Fatal(err)
 	}

@@ -32,42 +32,6 @@ func (q *Queries) GetAudit(ctx context.Context, reference string) (Audit, error)
 	return i, err
 }
 
-const insertAudit = `-- name: InsertAudit :exec
-INSERT INTO audit (id, reference, act, actor, app_id, subject, reason, content_hash, before, after, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-`
-
-type InsertAuditParams struct {
-	ID          int64  `db:"id"`
-	Reference   string `db:"reference"`
-	Act         string `db:"act"`
-	Actor       string `db:"actor"`
-	AppID       string `db:"app_id"`
-	Subject     string `db:"subject"`
-	Reason      string `db:"reason"`
-	ContentHash []byte `db:"content_hash"`
-	Before      string `db:"before"`
-	After       string `db:"after"`
-	At          int64  `db:"at"`
-}
-
-func (q *Queries) InsertAudit(ctx context.Context, arg InsertAuditParams) error {
-	_, err := q.db.Exec(ctx, insertAudit,
-		arg.ID,
-		arg.Reference,
-		arg.Act,
-		arg.Actor,
-		arg.AppID,
-		arg.Subject,
-		arg.Reason,
-		arg.ContentHash,
-		arg.Before,
-		arg.After,
-		arg.At,
-	)
-	return err
-}
-
 const pageAudits = `-- name: PageAudits :many
 SELECT id, reference, act, actor, app_id, subject, reason, content_hash, before, after, at FROM audit WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR act = $3) ORDER BY id DESC LIMIT $4
 `

@@ -79,66 +79,6 @@ func (q *Queries) GetBinding(ctx context.Context, id int64) (Binding, error) {
 	return i, err
 }
 
-const insertBinding = `-- name: InsertBinding :exec
-INSERT INTO binding (id, app_id, seller_id, currency, request_no, seller_cert_no, seller_name, store_name, store_url, entity_type, country, note, backlink_url, state, fail_reason, link_hash, link_expires_at, consent, created_at, confirm_by, confirmed_at, decided_at, bound_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
-`
-
-type InsertBindingParams struct {
-	ID            int64  `db:"id"`
-	AppID         string `db:"app_id"`
-	SellerID      string `db:"seller_id"`
-	Currency      string `db:"currency"`
-	RequestNo     string `db:"request_no"`
-	SellerCertNo  string `db:"seller_cert_no"`
-	SellerName    string `db:"seller_name"`
-	StoreName     string `db:"store_name"`
-	StoreURL      string `db:"store_url"`
-	EntityType    string `db:"entity_type"`
-	Country       string `db:"country"`
-	Note          string `db:"note"`
-	BacklinkURL   string `db:"backlink_url"`
-	State         string `db:"state"`
-	FailReason    string `db:"fail_reason"`
-	LinkHash      []byte `db:"link_hash"`
-	LinkExpiresAt int64  `db:"link_expires_at"`
-	Consent       string `db:"consent"`
-	CreatedAt     int64  `db:"created_at"`
-	ConfirmBy     int64  `db:"confirm_by"`
-	ConfirmedAt   int64  `db:"confirmed_at"`
-	DecidedAt     int64  `db:"decided_at"`
-	BoundAt       int64  `db:"bound_at"`
-}
-
-func (q *Queries) InsertBinding(ctx context.Context, arg InsertBindingParams) error {
-	_, err := q.db.Exec(ctx, insertBinding,
-		arg.ID,
-		arg.AppID,
-		arg.SellerID,
-		arg.Currency,
-		arg.RequestNo,
-		arg.SellerCertNo,
-		arg.SellerName,
-		arg.StoreName,
-		arg.StoreURL,
-		arg.EntityType,
-		arg.Country,
-		arg.Note,
-		arg.BacklinkURL,
-		arg.State,
-		arg.FailReason,
-		arg.LinkHash,
-		arg.LinkExpiresAt,
-		arg.Consent,
-		arg.CreatedAt,
-		arg.ConfirmBy,
-		arg.ConfirmedAt,
-		arg.DecidedAt,
-		arg.BoundAt,
-	)
-	return err
-}
-
 const listBindingsOfSeller = `-- name: ListBindingsOfSeller :many
 SELECT id, app_id, seller_id, currency, request_no, seller_cert_no, seller_name, store_name, store_url, entity_type, country, note, backlink_url, state, fail_reason, link_hash, link_expires_at, consent, created_at, confirm_by, confirmed_at, decided_at, bound_at FROM binding WHERE app_id = $1 AND seller_id = $2 ORDER BY id
 `
@@ -252,36 +192,4 @@ func (q *Queries) PageBindings(ctx context.Context, arg PageBindingsParams) ([]B
 		return nil, err
 	}
 	return items, nil
-}
-
-const updateBinding = `-- name: UpdateBinding :exec
-UPDATE binding SET state = $1, fail_reason = $2, link_hash = $3, link_expires_at = $4, consent = $5, confirmed_at = $6, decided_at = $7, bound_at = $8
-WHERE id = $9
-`
-
-type UpdateBindingParams struct {
-	State         string `db:"state"`
-	FailReason    string `db:"fail_reason"`
-	LinkHash      []byte `db:"link_hash"`
-	LinkExpiresAt int64  `db:"link_expires_at"`
-	Consent       string `db:"consent"`
-	ConfirmedAt   int64  `db:"confirmed_at"`
-	DecidedAt     int64  `db:"decided_at"`
-	BoundAt       int64  `db:"bound_at"`
-	ID            int64  `db:"id"`
-}
-
-func (q *Queries) UpdateBinding(ctx context.Context, arg UpdateBindingParams) error {
-	_, err := q.db.Exec(ctx, updateBinding,
-		arg.State,
-		arg.FailReason,
-		arg.LinkHash,
-		arg.LinkExpiresAt,
-		arg.Consent,
-		arg.ConfirmedAt,
-		arg.DecidedAt,
-		arg.BoundAt,
-		arg.ID,
-	)
-	return err
 }

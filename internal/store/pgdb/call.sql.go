@@ -9,44 +9,6 @@ import (
 	"context"
 )
 
-const insertCall = `-- name: InsertCall :exec
-INSERT INTO call (id, trace_id, app_id, operation, request_no, code, detail, address, took_us, request, response, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-`
-
-type InsertCallParams struct {
-	ID        int64  `db:"id"`
-	TraceID   string `db:"trace_id"`
-	AppID     string `db:"app_id"`
-	Operation string `db:"operation"`
-	RequestNo string `db:"request_no"`
-	Code      string `db:"code"`
-	Detail    string `db:"detail"`
-	Address   string `db:"address"`
-	TookUS    int64  `db:"took_us"`
-	Request   string `db:"request"`
-	Response  string `db:"response"`
-	At        int64  `db:"at"`
-}
-
-func (q *Queries) InsertCall(ctx context.Context, arg InsertCallParams) error {
-	_, err := q.db.Exec(ctx, insertCall,
-		arg.ID,
-		arg.TraceID,
-		arg.AppID,
-		arg.Operation,
-		arg.RequestNo,
-		arg.Code,
-		arg.Detail,
-		arg.Address,
-		arg.TookUS,
-		arg.Request,
-		arg.Response,
-		arg.At,
-	)
-	return err
-}
-
 const pageCalls = `-- name: PageCalls :many
 SELECT id, trace_id, app_id, operation, request_no, code, detail, address, took_us, request, response, at FROM call WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR operation = $3) AND (CAST($4 AS text) = '' OR request_no = $4) AND (CAST($5 AS text) = '' OR code = $5) ORDER BY id DESC LIMIT $6
 `

@@ -9,15 +9,6 @@ import (
 	"context"
 )
 
-const deleteTask = `-- name: DeleteTask :exec
-DELETE FROM task WHERE id = $1
-`
-
-func (q *Queries) DeleteTask(ctx context.Context, id int64) error {
-	_, err := q.db.Exec(ctx, deleteTask, id)
-	return err
-}
-
 const getDelivery = `-- name: GetDelivery :one
 SELECT id, app_id, seller_id, request_no, event, content, state, attempts, created_at, due_at, finished_at FROM delivery WHERE id = $1
 `
@@ -39,92 +30,6 @@ func (q *Queries) GetDelivery(ctx context.Context, id int64) (Delivery, error) {
 		&i.FinishedAt,
 	)
 	return i, err
-}
-
-const insertDelivery = `-- name: InsertDelivery :exec
-INSERT INTO delivery (id, app_id, seller_id, request_no, event, content, state, attempts, created_at, due_at, finished_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-`
-
-type InsertDeliveryParams struct {
-	ID         int64  `db:"id"`
-	AppID      string `db:"app_id"`
-	SellerID   string `db:"seller_id"`
-	RequestNo  string `db:"request_no"`
-	Event      string `db:"event"`
-	Content    string `db:"content"`
-	State      string `db:"state"`
-	Attempts   int64  `db:"attempts"`
-	CreatedAt  int64  `db:"created_at"`
-	DueAt      int64  `db:"due_at"`
-	FinishedAt int64  `db:"finished_at"`
-}
-
-func (q *Queries) InsertDelivery(ctx context.Context, arg InsertDeliveryParams) error {
-	_, err := q.db.Exec(ctx, insertDelivery,
-		arg.ID,
-		arg.AppID,
-		arg.SellerID,
-		arg.RequestNo,
-		arg.Event,
-		arg.Content,
-		arg.State,
-		arg.Attempts,
-		arg.CreatedAt,
-		arg.DueAt,
-		arg.FinishedAt,
-	)
-	return err
-}
-
-const insertDeliveryAttempt = `-- name: InsertDeliveryAttempt :exec
-INSERT INTO delivery_attempt (delivery_id, attempt, at, took_ms, http_status, answer, fault)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-`
-
-type InsertDeliveryAttemptParams struct {
-	DeliveryID int64  `db:"delivery_id"`
-	Attempt    int64  `db:"attempt"`
-	At         int64  `db:"at"`
-	TookMS     int64  `db:"took_ms"`
-	HTTPStatus int64  `db:"http_status"`
-	Answer     string `db:"answer"`
-	Fault      string `db:"fault"`
-}
-
-func (q *Queries) InsertDeliveryAttempt(ctx context.Context, arg InsertDeliveryAttemptParams) error {
-	_, err := q.db.Exec(ctx, insertDeliveryAttempt,
-		arg.DeliveryID,
-		arg.Attempt,
-		arg.At,
-		arg.TookMS,
-		arg.HTTPStatus,
-		arg.Answer,
-		arg.Fault,
-	)
-	return err
-}
-
-const insertTask = `-- name: InsertTask :exec
-INSERT INTO task (id, queue, record_id, due_at)
-VALUES ($1, $2, $3, $4)
-`
-
-type InsertTaskParams struct {
-	ID       int64  `db:"id"`
-	Queue    string `db:"queue"`
-	RecordID int64  `db:"record_id"`
-	DueAt    int64  `db:"due_at"`
-}
-
-func (q *Queries) InsertTask(ctx context.Context, arg InsertTaskParams) error {
-	_, err := q.db.Exec(ctx, insertTask,
-		arg.ID,
-		arg.Queue,
-		arg.RecordID,
-		arg.DueAt,
-	)
-	return err
 }
 
 const listAttempts = `-- name: ListAttempts :many
@@ -422,28 +327,4 @@ func (q *Queries) PageDeliveries(ctx context.Context, arg PageDeliveriesParams) 
 		return nil, err
 	}
 	return items, nil
-}
-
-const updateDelivery = `-- name: UpdateDelivery :exec
-UPDATE delivery SET state = $1, attempts = $2, due_at = $3, finished_at = $4
-WHERE id = $5
-`
-
-type UpdateDeliveryParams struct {
-	State      string `db:"state"`
-	Attempts   int64  `db:"attempts"`
-	DueAt      int64  `db:"due_at"`
-	FinishedAt int64  `db:"finished_at"`
-	ID         int64  `db:"id"`
-}
-
-func (q *Queries) UpdateDelivery(ctx context.Context, arg UpdateDeliveryParams) error {
-	_, err := q.db.Exec(ctx, updateDelivery,
-		arg.State,
-		arg.Attempts,
-		arg.DueAt,
-		arg.FinishedAt,
-		arg.ID,
-	)
-	return err
 }

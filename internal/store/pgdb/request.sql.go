@@ -35,35 +35,3 @@ func (q *Queries) GetRequest(ctx context.Context, arg GetRequestParams) (Request
 	)
 	return i, err
 }
-
-const insertRequest = `-- name: InsertRequest :exec
-INSERT INTO request (id, app_id, operation, request_no, field_hashes, code, fields, record_id, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-`
-
-type InsertRequestParams struct {
-	ID          int64  `db:"id"`
-	AppID       string `db:"app_id"`
-	Operation   string `db:"operation"`
-	RequestNo   string `db:"request_no"`
-	FieldHashes []byte `db:"field_hashes"`
-	Code        string `db:"code"`
-	Fields      string `db:"fields"`
-	RecordID    int64  `db:"record_id"`
-	At          int64  `db:"at"`
-}
-
-func (q *Queries) InsertRequest(ctx context.Context, arg InsertRequestParams) error {
-	_, err := q.db.Exec(ctx, insertRequest,
-		arg.ID,
-		arg.AppID,
-		arg.Operation,
-		arg.RequestNo,
-		arg.FieldHashes,
-		arg.Code,
-		arg.Fields,
-		arg.RecordID,
-		arg.At,
-	)
-	return err
-}

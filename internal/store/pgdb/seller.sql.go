@@ -32,32 +32,6 @@ func (q *Queries) GetSeller(ctx context.Context, arg GetSellerParams) (Seller, e
 	return i, err
 }
 
-const insertSeller = `-- name: InsertSeller :exec
-INSERT INTO seller (id, app_id, seller_id, status, changed_at, created_at)
-VALUES ($1, $2, $3, $4, $5, $6)
-`
-
-type InsertSellerParams struct {
-	ID        int64  `db:"id"`
-	AppID     string `db:"app_id"`
-	SellerID  string `db:"seller_id"`
-	Status    string `db:"status"`
-	ChangedAt int64  `db:"changed_at"`
-	CreatedAt int64  `db:"created_at"`
-}
-
-func (q *Queries) InsertSeller(ctx context.Context, arg InsertSellerParams) error {
-	_, err := q.db.Exec(ctx, insertSeller,
-		arg.ID,
-		arg.AppID,
-		arg.SellerID,
-		arg.Status,
-		arg.ChangedAt,
-		arg.CreatedAt,
-	)
-	return err
-}
-
 const pageSellers = `-- name: PageSellers :many
 SELECT id, app_id, seller_id, status, changed_at, created_at FROM seller WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR seller_id = $3) AND (CAST($4 AS text) = '' OR status = $4) ORDER BY id DESC LIMIT $5
 `
@@ -101,20 +75,4 @@ func (q *Queries) PageSellers(ctx context.Context, arg PageSellersParams) ([]Sel
 		return nil, err
 	}
 	return items, nil
-}
-
-const updateSeller = `-- name: UpdateSeller :exec
-UPDATE seller SET status = $1, changed_at = $2
-WHERE id = $3
-`
-
-type UpdateSellerParams struct {
-	Status    string `db:"status"`
-	ChangedAt int64  `db:"changed_at"`
-	ID        int64  `db:"id"`
-}
-
-func (q *Queries) UpdateSeller(ctx context.Context, arg UpdateSellerParams) error {
-	_, err := q.db.Exec(ctx, updateSeller, arg.Status, arg.ChangedAt, arg.ID)
-	return err
 }

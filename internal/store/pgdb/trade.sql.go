@@ -156,56 +156,6 @@ func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error)
 	return i, err
 }
 
-const insertTradeFile = `-- name: InsertTradeFile :exec
-INSERT INTO trade_file (id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
-`
-
-type InsertTradeFileParams struct {
-	ID           int64  `db:"id"`
-	AppID        string `db:"app_id"`
-	RequestNo    string `db:"request_no"`
-	Attempt      int64  `db:"attempt"`
-	State        string `db:"state"`
-	SHA256       string `db:"sha256"`
-	Size         int64  `db:"size"`
-	SellerID     string `db:"seller_id"`
-	Currency     string `db:"currency"`
-	TotalRows    int64  `db:"total_rows"`
-	AcceptedRows int64  `db:"accepted_rows"`
-	RejectedRows int64  `db:"rejected_rows"`
-	FailReason   string `db:"fail_reason"`
-	Warnings     string `db:"warnings"`
-	ReceivedAt   int64  `db:"received_at"`
-	FinishedAt   int64  `db:"finished_at"`
-	ContentID    int64  `db:"content_id"`
-	ErrorsID     int64  `db:"errors_id"`
-}
-
-func (q *Queries) InsertTradeFile(ctx context.Context, arg InsertTradeFileParams) error {
-	_, err := q.db.Exec(ctx, insertTradeFile,
-		arg.ID,
-		arg.AppID,
-		arg.RequestNo,
-		arg.Attempt,
-		arg.State,
-		arg.SHA256,
-		arg.Size,
-		arg.SellerID,
-		arg.Currency,
-		arg.TotalRows,
-		arg.AcceptedRows,
-		arg.RejectedRows,
-		arg.FailReason,
-		arg.Warnings,
-		arg.ReceivedAt,
-		arg.FinishedAt,
-		arg.ContentID,
-		arg.ErrorsID,
-	)
-	return err
-}
-
 const insertTradePart = `-- name: InsertTradePart :exec
 INSERT INTO trade_part (file_id, seller_id, currency, total_rows, accepted_rows, rejected_rows)
 VALUES ($1, $2, $3, $4, $5, $6)
@@ -566,42 +516,6 @@ func (q *Queries) UpdateBookedRow(ctx context.Context, arg UpdateBookedRowParams
 		arg.ShipHash,
 		arg.App,
 		arg.RowKey,
-	)
-	return err
-}
-
-const updateTradeFile = `-- name: UpdateTradeFile :exec
-UPDATE trade_file SET state = $1, seller_id = $2, currency = $3, total_rows = $4, accepted_rows = $5, rejected_rows = $6, fail_reason = $7, warnings = $8, finished_at = $9, errors_id = $10
-WHERE id = $11
-`
-
-type UpdateTradeFileParams struct {
-	State        string `db:"state"`
-	SellerID     string `db:"seller_id"`
-	Currency     string `db:"currency"`
-	TotalRows    int64  `db:"total_rows"`
-	AcceptedRows int64  `db:"accepted_rows"`
-	RejectedRows int64  `db:"rejected_rows"`
-	FailReason   string `db:"fail_reason"`
-	Warnings     string `db:"warnings"`
-	FinishedAt   int64  `db:"finished_at"`
-	ErrorsID     int64  `db:"errors_id"`
-	ID           int64  `db:"id"`
-}
-
-func (q *Queries) UpdateTradeFile(ctx context.Context, arg UpdateTradeFileParams) error {
-	_, err := q.db.Exec(ctx, updateTradeFile,
-		arg.State,
-		arg.SellerID,
-		arg.Currency,
-		arg.TotalRows,
-		arg.AcceptedRows,
-		arg.RejectedRows,
-		arg.FailReason,
-		arg.Warnings,
-		arg.FinishedAt,
-		arg.ErrorsID,
-		arg.ID,
 	)
 	return err
 }

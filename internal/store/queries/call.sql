@@ -1,7 +1,3 @@
--- name: InsertCall :exec
-INSERT INTO call (id, trace_id, app_id, operation, request_no, code, detail, address, took_us, request, response, at)
-VALUES (sqlc.arg(id), sqlc.arg(trace_id), sqlc.arg(app_id), sqlc.arg(operation), sqlc.arg(request_no), sqlc.arg(code), sqlc.arg(detail), sqlc.arg(address), sqlc.arg(took_us), sqlc.arg(request), sqlc.arg(response), sqlc.arg(at));
-
 -- name: PageCalls :many
 SELECT * FROM call WHERE id < sqlc.arg(before) AND (CAST(sqlc.arg(app_id) AS text) = '' OR app_id = sqlc.arg(app_id)) AND (CAST(sqlc.arg(operation) AS text) = '' OR operation = sqlc.arg(operation)) AND (CAST(sqlc.arg(request_no) AS text) = '' OR request_no = sqlc.arg(request_no)) AND (CAST(sqlc.arg(code) AS text) = '' OR code = sqlc.arg(code)) ORDER BY id DESC LIMIT sqlc.arg(most);
 

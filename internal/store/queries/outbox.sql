@@ -7,30 +7,11 @@ SELECT * FROM delivery WHERE app_id = sqlc.arg(app_id) AND seller_id = sqlc.arg(
 -- name: NewestStatusDelivery :one
 SELECT * FROM delivery WHERE app_id = sqlc.arg(app_id) AND seller_id = sqlc.arg(seller_id) AND event = sqlc.arg(event) ORDER BY id DESC LIMIT 1;
 
--- name: InsertDelivery :exec
-INSERT INTO delivery (id, app_id, seller_id, request_no, event, content, state, attempts, created_at, due_at, finished_at)
-VALUES (sqlc.arg(id), sqlc.arg(app_id), sqlc.arg(seller_id), sqlc.arg(request_no), sqlc.arg(event), sqlc.arg(content), sqlc.arg(state), sqlc.arg(attempts), sqlc.arg(created_at), sqlc.arg(due_at), sqlc.arg(finished_at));
-
--- name: UpdateDelivery :exec
-UPDATE delivery SET state = sqlc.arg(state), attempts = sqlc.arg(attempts), due_at = sqlc.arg(due_at), finished_at = sqlc.arg(finished_at)
-WHERE id = sqlc.arg(id);
-
 -- name: PageDeliveries :many
 SELECT * FROM delivery WHERE id < sqlc.arg(before) AND (CAST(sqlc.arg(app_id) AS text) = '' OR app_id = sqlc.arg(app_id)) AND (CAST(sqlc.arg(seller_id) AS text) = '' OR seller_id = sqlc.arg(seller_id)) AND (CAST(sqlc.arg(state) AS text) = '' OR state = sqlc.arg(state)) ORDER BY id DESC LIMIT sqlc.arg(most);
 
--- name: InsertDeliveryAttempt :exec
-INSERT INTO delivery_attempt (delivery_id, attempt, at, took_ms, http_status, answer, fault)
-VALUES (sqlc.arg(delivery_id), sqlc.arg(attempt), sqlc.arg(at), sqlc.arg(took_ms), sqlc.arg(http_status), sqlc.arg(answer), sqlc.arg(fault));
-
 -- name: ListAttempts :many
 SELECT * FROM delivery_attempt WHERE delivery_id = sqlc.arg(delivery_id) ORDER BY attempt;
-
--- name: InsertTask :exec
-INSERT INTO task (id, queue, record_id, due_at)
-VALUES (sqlc.arg(id), sqlc.arg(queue), sqlc.arg(record_id), sqlc.arg(due_at));
-
--- name: DeleteTask :exec
-DELETE FROM task WHERE id = sqlc.arg(id);
 
 -- name: MoveTask :exec
 UPDATE task SET due_at = sqlc.arg(due_at) WHERE id = sqlc.arg(id);

@@ -4,14 +4,6 @@ SELECT * FROM trade_file WHERE id = sqlc.arg(id);
 -- name: NewestTradeFile :one
 SELECT * FROM trade_file WHERE app_id = sqlc.arg(app_id) AND request_no = sqlc.arg(request_no) ORDER BY attempt DESC LIMIT 1;
 
--- name: InsertTradeFile :exec
-INSERT INTO trade_file (id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id)
-VALUES (sqlc.arg(id), sqlc.arg(app_id), sqlc.arg(request_no), sqlc.arg(attempt), sqlc.arg(state), sqlc.arg(sha256), sqlc.arg(size), sqlc.arg(seller_id), sqlc.arg(currency), sqlc.arg(total_rows), sqlc.arg(accepted_rows), sqlc.arg(rejected_rows), sqlc.arg(fail_reason), sqlc.arg(warnings), sqlc.arg(received_at), sqlc.arg(finished_at), sqlc.arg(content_id), sqlc.arg(errors_id));
-
--- name: UpdateTradeFile :exec
-UPDATE trade_file SET state = sqlc.arg(state), seller_id = sqlc.arg(seller_id), currency = sqlc.arg(currency), total_rows = sqlc.arg(total_rows), accepted_rows = sqlc.arg(accepted_rows), rejected_rows = sqlc.arg(rejected_rows), fail_reason = sqlc.arg(fail_reason), warnings = sqlc.arg(warnings), finished_at = sqlc.arg(finished_at), errors_id = sqlc.arg(errors_id)
-WHERE id = sqlc.arg(id);
-
 -- name: PageTradeFiles :many
 SELECT * FROM trade_file WHERE id < sqlc.arg(before) AND (CAST(sqlc.arg(app_id) AS text) = '' OR app_id = sqlc.arg(app_id)) AND (CAST(sqlc.arg(request_no) AS text) = '' OR request_no = sqlc.arg(request_no)) AND (CAST(sqlc.arg(state) AS text) = '' OR state = sqlc.arg(state)) ORDER BY id DESC LIMIT sqlc.arg(most);
 
