@@ -246,29 +246,39 @@ func BenchmarkFullBooks(b *testing.B) {
 	})
 }
 
-// fill writes what settled shares of all sellers have left, two postings a share.
+// fill writes what settled shares of all sellers have left, two postings a share, seller by seller.
 func fill(b *testing.B, engine storetest.Engine, database string, postings int) {
 	if postings == 0 {
 		return
 	}
-	const series = "WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < %d - 1) "
-	const account = "(SELECT a.id FROM account a WHERE a.app_id = 'demo' AND a.currency = 'CNH' AND a.kind = '%s' AND a.seller_id = %s)"
 	shares := postings / 2
-	of := func(kind, whose string) string { return fmt.Sprintf(account, kind, whose) }
-	whose := fmt.Sprintf("'S-' || (n.n %% %d)", benchSellers)
-	for _, statement := range []string{
-		"INSERT INTO request (id, app_id, operation, request_no, field_hashes, code, fields, record_id, at) SELECT 1000000000000 + n.n, 'demo', 'revenue-sharing/request', 'OLD-' || n.n, " +
-			"CAST('0123456789012345678901234567890123456789' AS " + map[storetest.Engine]string{storetest.SQLite: "blob", storetest.Postgres: "bytea"}[engine] + "), '', '', 2000000000000 + n.n, 1 FROM n",
-		"INSERT INTO share (id, app_id, request_no, seller_id, currency, amount, note, binding_id, state, fail_code, allowed, committed, cap, day, accepted_at, finished_at) " +
-			"SELECT 2000000000000 + n.n, 'demo', 'OLD-' || n.n, " + whose + ", 'CNH', 1, '', 1, 'SETTLED', '', 1, 1, 10000, 1, 1, 1 FROM n",
-		fmt.Sprintf("INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at) SELECT 3000000000000 + n.n, 'share', 2000000000000 + n.n, 1, %s, n.n + 1, 1, %s, n.n / %d + 1, 1, 1 FROM n",
-			of("platform", "''"), of("seller", whose), benchSellers),
-		fmt.Sprintf("INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at) SELECT 4000000000000 + n.n, 'share', 2000000000000 + n.n, 1, %s, n.n / %d + 1, 1, %s, n.n / %d + 1, 1, 1 FROM n",
-			of("evidence", whose), benchSellers, of("used", whose), benchSellers),
-	} {
-		engine.Exec(b, database, fmt.Sprintf(series, shares)+statement)
+	each := (shares + benchSellers - 1) / benchSellers
+	series, blob, number := fmt.Sprintf("WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < %d) ", shares-1), "blob", "substr('000000000' || n.n, -9)"
+	if engine == storetest.Postgres {
+		series, blob, number = fmt.Sprintf("WITH n(n) AS (SELECT generate_series(0, %d)) ", shares-1), "bytea", "right('000000000' || n.n, 9)"
+		engine.Exec(b, database, "ANALYZE account") // or it would be read again for every row
 	}
-	engine.Exec(b, database, fmt.Sprintf("UPDATE account SET last_no = CASE kind WHEN 'platform' THEN %d ELSE %d END WHERE kind IN ('platform', 'seller', 'used', 'evidence')", shares, shares/benchSellers+1))
+	posting := func(first int, from, fromNo, to, toNo string) string {
+		return fmt.Sprintf("INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at) "+
+			"SELECT %d + n.n, 'share', 2000000000000 + n.n, 1, a.id, %s, 1, b.id, %s, 1, 1 FROM n CROSS JOIN account a CROSS JOIN account b WHERE %s AND %s",
+			first, fromNo, toNo, from, to)
+	}
+	platform := "a.app_id = 'demo' AND a.seller_id = '' AND a.currency = 'CNH' AND a.kind = 'platform'"
+	whose, no := fmt.Sprintf("'S-' || (n.n / %d)", each), fmt.Sprintf("n.n %% %d + 1", each)
+	seller := func(account, kind string) string {
+		return fmt.Sprintf("%[1]s.app_id = 'demo' AND %[1]s.seller_id = %[2]s AND %[1]s.currency = 'CNH' AND %[1]s.kind = '%[3]s'", account, whose, kind)
+	}
+	for _, statement := range []string{
+		"INSERT INTO request (id, app_id, operation, request_no, field_hashes, code, fields, record_id, at) SELECT 1000000000000 + n.n, 'demo', 'revenue-sharing/request', 'OLD-' || " + number +
+			", CAST('0123456789012345678901234567890123456789' AS " + blob + "), '', '', 2000000000000 + n.n, 1 FROM n",
+		"INSERT INTO share (id, app_id, request_no, seller_id, currency, amount, note, binding_id, state, fail_code, allowed, committed, cap, day, accepted_at, finished_at) " +
+			"SELECT 2000000000000 + n.n, 'demo', 'OLD-' || " + number + ", " + whose + ", 'CNH', 1, '', 1, 'SETTLED', '', 1, 1, 10000, 1, 1, 1 FROM n",
+		posting(3000000000000, platform, "n.n + 1", seller("b", "seller"), no),
+		posting(4000000000000, seller("a", "evidence"), no, seller("b", "used"), no),
+	} {
+		engine.Exec(b, database, series+statement)
+	}
+	engine.Exec(b, database, fmt.Sprintf("UPDATE account SET last_no = CASE kind WHEN 'platform' THEN %d ELSE %d END WHERE kind IN ('platform', 'seller', 'used', 'evidence')", shares, each))
 	if engine == storetest.Postgres {
 		engine.Exec(b, database, "VACUUM ANALYZE")
 	}
