@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -302,60 +300,6 @@ func TestClosed(t *testing.T) {
 			t.Errorf("a read: %v", err)
 		}
 	})
-}
-
-// TestPlans: the queries that run once for every row of a trade file, and at every wake of the outbox, find their rows by
-// an index made for them.
-func TestPlans(t *testing.T) {
-	db := open(t, filepath.Join(t.TempDir(), "books.db"))
-	text := func(file, name string) string {
-		b, err := os.ReadFile("queries/" + file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, query, ok := strings.Cut(string(b), "-- name: "+name+" ")
-		if !ok {
-			t.Fatalf("%s has no query %s", file, name)
-		}
-		_, query, _ = strings.Cut(query, "\n")
-		query, _, _ = strings.Cut(query, ";")
-		return regexp.MustCompile(`sqlc\.arg\((\w+)\)`).ReplaceAllString(query, "1")
-	}
-	for _, c := range []struct{ file, name, want string }{
-		{"trade.sql", "FindBookedRow", "r USING PRIMARY KEY (row_key=? AND app=?)"},
-		{"trade.sql", "ListBookedRowsOfItem", "r USING INDEX trade_row_item (item_key=?)"},
-		{"trade.sql", "DeleteRowsOfFile", "trade_row USING INDEX trade_row_file (file_id=?)"},
-		{"trade.sql", "CountRowsOfFile", "trade_row USING COVERING INDEX trade_row_file (file_id=?)"},
-		{"trade.sql", "ListResultFiles", "r USING PRIMARY KEY (app_id=?)"},
-		{"content.sql", "ContentInUse", "f USING COVERING INDEX trade_file_content (content_id=?)"},
-		{"content.sql", "ContentInUse", "f USING COVERING INDEX trade_file_errors (errors_id=?)"},
-		{"content.sql", "ContentInUse", "r USING COVERING INDEX result_file_content (content_id=?)"},
-		{"content.sql", "DeleteContentChunks", "c USING COVERING INDEX sqlite_autoindex_content_chunk_1 (content_id=?)"},
-		{"outbox.sql", "ListDueQueues", "t EXISTS USING COVERING INDEX task_queue (queue=? AND due_at<?)"},
-		{"outbox.sql", "ListDueTasks", "task USING INDEX task_queue (queue=? AND due_at<?)"},
-		{"outbox.sql", "NextDue", "t USING COVERING INDEX task_queue (queue=? AND due_at>?)"},
-		{"binding.sql", "FindBindingByLink", "binding USING INDEX binding_link (link_hash=?)"},
-	} {
-		rows, err := db.engine.(*sqlite).readPool.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+text(c.file, c.name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var plan []string
-		for rows.Next() {
-			var id, parent, unused int
-			var detail string
-			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
-				t.Fatal(err)
-			}
-			plan = append(plan, detail)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			t.Fatal(err)
-		}
-		if all := strings.Join(plan, "\n"); !strings.Contains(all, c.want) || strings.Contains(all, "SCAN r") {
-			t.Errorf("%s: want %q in\n%s", c.name, c.want, all)
-		}
-	}
 }
 
 // TestMigrationsAgree: both engines have the same migrations, and they make the same tables, columns and indexes. Only what
