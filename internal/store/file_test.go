@@ -1,17 +1,12 @@
 package store
 
 import (
-	"bufio"
-	"context"
 	"database/sql"
 	"errors"
 	"flag"
-	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,109 +14,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
 var seed = flag.Uint64("seed", 0, "of the moments at which a process is killed; 0: others each time")
-
-// writeVariable makes this program a process that writes to a database until it is killed; it names the file.
-const (
-	writeVariable = "INFINIA_TEST_WRITE"
-	onceVariable  = "INFINIA_TEST_WRITE_ONCE"
-)
-
-func TestMain(m *testing.M) {
-	if path := os.Getenv(writeVariable); path != "" {
-		if err := writeUntilKilled(path); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
-	m.Run()
-}
-
-// writeUntilKilled opens, writes and closes, again and again, and prints each seller after its commit. With
-// onceVariable it stays open after the first round.
-func writeUntilKilled(path string) error {
-	go func() { io.Copy(io.Discard, os.Stdin); os.Exit(1) }() //nolint:errcheck // it ends with the parent
-	ctx := context.Background()
-	for round := 0; ; round++ {
-		db, err := Open(ctx, Config{Database: path})
-		if err != nil {
-			return err
-		}
-		for n := range 3 {
-			id := fmt.Sprintf("%d-%d-%d", os.Getpid(), round, n)
-			if err := db.Do(ctx, Unit{Keys: keysOf(id), Judge: putSeller(id)}); err != nil {
-				return err
-			}
-			fmt.Println(id)
-		}
-		if os.Getenv(onceVariable) != "" {
-			select {}
-		}
-		if err := db.Close(); err != nil {
-			return err
-		}
-	}
-}
-
-// writer is such a process.
-type writer struct {
-	cmd   *exec.Cmd
-	lines *bufio.Scanner
-	wrote []string
-}
-
-func startWriter(t *testing.T, path string, env ...string) *writer {
-	t.Helper()
-	w := &writer{cmd: exec.Command(os.Args[0])}
-	w.cmd.Env = append(append(os.Environ(), writeVariable+"="+path), env...)
-	w.cmd.Stderr = t.Output()
-	if _, err := w.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := w.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = w.cmd.Process.Kill(); _ = w.cmd.Wait() })
-	w.lines = bufio.NewScanner(out)
-	return w
-}
-
-func (w *writer) until(t *testing.T, n int) {
-	t.Helper()
-	for len(w.wrote) < n {
-		if !w.lines.Scan() {
-			t.Fatal("the writer ended by itself")
-		}
-		w.wrote = append(w.wrote, w.lines.Text())
-	}
-}
-
-func (w *writer) kill(t *testing.T) {
-	t.Helper()
-	if err := w.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	for w.lines.Scan() {
-		w.wrote = append(w.wrote, w.lines.Text())
-	}
-	w.cmd.Wait() //nolint:errcheck // it was killed
-}
-
-// hold returns a process that has written three sellers and has the file open.
-func hold(t *testing.T, path string) *writer {
-	t.Helper()
-	w := startWriter(t, path, onceVariable+"=1")
-	w.until(t, 3)
-	return w
-}
 
 // sellersIn opens a database, says what it has, and closes it.
 func sellersIn(t *testing.T, path string, accept bool) ([]string, error) {
@@ -443,125 +338,5 @@ func TestClosedBesideAReader(t *testing.T) {
 		if !slices.Contains(have, id) {
 			t.Errorf("%s is lost", id)
 		}
-	}
-}
-
-// TestDamage overwrites each page of a file in turn.
-func TestDamage(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "books.db")
-	db := open(t, path)
-	var many []Unit
-	for n := range 2000 {
-		id := fmt.Sprintf("seller-%d", n)
-		many = append(many, Unit{Keys: keysOf(id), Judge: putSeller(id)})
-	}
-	if err := errors.Join(db.DoAll(t.Context(), many)...); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	sound, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const page = 4096
-	random := rand.NewChaCha8([32]byte{1})
-	for at := 0; at < len(sound); at += page {
-		broken := slices.Clone(sound)
-		if at/page%2 == 0 {
-			clear(broken[at : at+page])
-		} else {
-			random.Read(broken[at : at+page])
-		}
-		hurt := filepath.Join(dir, "hurt.db")
-		if err := os.WriteFile(hurt, broken, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Open(t.Context(), Config{Database: hurt}); !errors.Is(err, errDamaged) || !strings.Contains(err.Error(), "restore the last backup") {
-			t.Errorf("page %d of %d: %v", at/page+1, len(sound)/page, err)
-		}
-		remove(t, hurt+"-wal", hurt+"-shm")
-	}
-	if err := os.WriteFile(path, sound[:len(sound)-page], 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(t.Context(), Config{Database: path}); !errors.Is(err, errDamaged) {
-		t.Errorf("a page too short: %v", err)
-	}
-}
-
-func TestBackup(t *testing.T) {
-	dir := t.TempDir()
-	from, to := filepath.Join(dir, "books.db"), filepath.Join(dir, "backup.db")
-	w := hold(t, from)
-	count := func(part string) error {
-		return ReadCopy(t.Context(), part, func(q *pgdb.Queries) error {
-			rows, err := q.PageSellers(t.Context(), pgdb.PageSellersParams{Before: 1 << 62, Most: 10})
-			if err == nil && len(rows) != len(w.wrote) {
-				err = fmt.Errorf("%d sellers, want %d", len(rows), len(w.wrote))
-			}
-			return err
-		})
-	}
-	if err := Backup(t.Context(), from, to, count); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(to)
-	if err != nil || info.Mode() != 0o600 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
-	}
-	files, err := filepath.Glob(to + "*")
-	if diff := cmp.Diff([]string{to}, files); diff != "" || err != nil {
-		t.Error(diff, err)
-	}
-	if err := Backup(t.Context(), from, to, count); err == nil || !strings.Contains(err.Error(), "is there already") {
-		t.Errorf("written over: %v", err)
-	}
-
-	second := filepath.Join(dir, "second.db")
-	unsound := errors.New("unsound")
-	if err := Backup(t.Context(), from, second, func(string) error { return unsound }); !errors.Is(err, unsound) || !strings.Contains(err.Error(), second+".part") {
-		t.Errorf("unsound: %v", err)
-	}
-	if err := Backup(t.Context(), from, second, count); err == nil || !strings.Contains(err.Error(), "then remove it") {
-		t.Errorf("beside another: %v", err)
-	}
-	remove(t, second+".part")
-
-	ctx, cancel := context.WithCancel(t.Context())
-	if err := Backup(ctx, from, second, func(string) error { cancel(); return ctx.Err() }); !errors.Is(err, context.Canceled) {
-		t.Errorf("interrupted: %v", err)
-	}
-	if files, _ := filepath.Glob(second + "*"); len(files) > 0 {
-		t.Errorf("left when interrupted: %v", files)
-	}
-	if err := Backup(t.Context(), filepath.Join(dir, "none.db"), second, count); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("of nothing: %v", err)
-	}
-	w.kill(t)
-	have, err := sellersIn(t, to, false)
-	if diff := cmp.Diff(w.wrote, have); diff != "" || err != nil {
-		t.Error(diff, err)
-	}
-}
-
-// TestReadCopyFindsDamage: what only the whole check sees, an index that does not fit its table.
-func TestReadCopyFindsDamage(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "books.db")
-	if _, err := sellersIn(t, path, false); err != nil {
-		t.Fatal(err)
-	}
-	raw(t, path, "PRAGMA writable_schema = 1",
-		"UPDATE sqlite_schema SET sql = replace(sql, '(state, id)', '(state, app_id)') WHERE name = 'binding_state'",
-		"PRAGMA writable_schema = 0")
-	raw(t, path, "INSERT INTO binding SELECT 1, 'a','s','c','r','','','','','','','','','S','', x'00', 0, '', 0, 0, 0, 0, 0",
-		"PRAGMA writable_schema = 1",
-		"UPDATE sqlite_schema SET sql = replace(sql, '(state, app_id)', '(state, id)') WHERE name = 'binding_state'",
-		"PRAGMA wal_checkpoint(TRUNCATE)")
-	err := ReadCopy(t.Context(), path, func(*pgdb.Queries) error { return nil })
-	if !errors.Is(err, errDamaged) || !strings.Contains(err.Error(), "binding_state") {
-		t.Errorf("an index that does not fit: %v", err)
 	}
 }
