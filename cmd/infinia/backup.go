@@ -64,4 +64,5 @@ func (c backupCmd) Run(ctx context.Context, con console) error {
 	return err
 }
 
-func roughly(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
+// roughly is what a duration is printed as, never 0s.
+func roughly(d time.Duration) time.Duration { return max(d.Round(time.Millisecond), time.Millisecond) }
