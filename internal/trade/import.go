@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -131,10 +132,11 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	if err != nil {
 		return err
 	}
-	if f.ContentID == 0 {
-		return errors.New("an earlier version kept its upload in the data folder, not in the database; have it uploaded again under another requestNo")
-	}
 	src, err := content.Open(ctx, im.DB, f.ContentID)
+	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrDatabase) { // whose faults tell of missing files too
+		// An earlier version kept it in the data folder. No later try would find it.
+		return im.fail(ctx, t, app, set, f, &Result{}, "file: its upload is not there any more; upload it again under another requestNo")
+	}
 	if err != nil {
 		return err
 	}
@@ -170,11 +172,16 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 		return err
 	}
 	// No row is wrong by itself, but together they are more than an account can hold. Nothing was booked.
+	return im.fail(ctx, t, app, set, f, res, "file: the amounts of one seller and currency sum to more than can be booked; check them, they are beyond 92 quadrillion minor units")
+}
+
+// fail ends a file for a reason that is not in its rows.
+func (im *Importer) fail(ctx context.Context, t pgdb.Task, app pgdb.App, set store.Settings, f pgdb.TradeFile, res *Result, reason string) error {
 	f.State, f.AcceptedRows, f.Warnings, res.Rows = fileFailed, 0, "", nil
+	f.FailReason = reason
 	if err := im.clearRows(ctx, f); err != nil {
 		return err
 	}
-	f.FailReason = "file: the amounts of one seller and currency sum to more than can be booked; check them, they are beyond 92 quadrillion minor units"
 	return im.finish(ctx, t, app, set, f, res, nil)
 }
 

@@ -85,15 +85,20 @@ func (r *importRig) receive(requestNo, rows string) {
 func (r *importRig) upload(requestNo, rows string) pgdb.Task {
 	r.Helper()
 	r.receive(requestNo, rows)
-	var tasks []pgdb.Task
-	r.read(func(q *pgdb.Queries) (err error) {
-		tasks, err = q.ListDueTasks(r.Context(), pgdb.ListDueTasksParams{Queue: FileQueue("demo"), Now: 1 << 60, Most: 1})
-		return err
-	})
-	if len(tasks) != 1 {
-		r.Fatalf("%d tasks", len(tasks))
+	tasks := r.tasks(FileQueue("demo"))
+	if len(tasks) == 0 {
+		r.Fatal("no task")
 	}
 	return tasks[0]
+}
+
+func (r *importRig) tasks(queue string) (tasks []pgdb.Task) {
+	r.Helper()
+	r.read(func(q *pgdb.Queries) (err error) {
+		tasks, err = q.ListDueTasks(r.Context(), pgdb.ListDueTasksParams{Queue: queue, Now: 1 << 60, Most: 9})
+		return err
+	})
+	return tasks
 }
 
 func (r *importRig) read(fn func(q *pgdb.Queries) error) {
@@ -246,25 +251,52 @@ func TestReceiveKeepsTheUpload(t *testing.T) {
 	})
 }
 
-// TestFileOfAnEarlierVersion: its upload is not in the database, and that is told.
-func TestFileOfAnEarlierVersion(t *testing.T) {
+// TestUploadIsNotThere: a file whose upload is not in the database, where an earlier version did not keep it, fails and holds
+// up nothing. A database that cannot be asked for it fails no file.
+func TestUploadIsNotThere(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
-		r := newImportRig(t, engine.New(t), store.Settings{})
-		var task pgdb.Task
-		if err := r.im.DB.Do(t.Context(), store.Unit{Judge: func(v *store.View) error {
-			f := pgdb.TradeFile{ID: v.NextID(), AppID: "demo", RequestNo: "T-1", Attempt: 1, State: fileProcessing, SHA256: "00"}
-			v.Files.Put(f.ID, f)
-			task.RecordID = f.ID
-			return nil
-		}}); err != nil {
-			t.Fatal(err)
+		database := engine.New(t)
+		r := newImportRig(t, database, store.Settings{})
+		for no, contentID := range map[string]int64{"T-earlier": 0, "T-removed": 1 << 40} {
+			if err := r.im.DB.Do(t.Context(), store.Unit{Judge: func(v *store.View) error {
+				f := pgdb.TradeFile{ID: v.NextID(), AppID: "demo", RequestNo: no, Attempt: 1, State: fileProcessing, SHA256: "00", ContentID: contentID}
+				v.Files.Put(f.ID, f)
+				v.AddTask(FileQueue("demo"), f.ID, v.Now())
+				return nil
+			}}); err != nil {
+				t.Fatal(err)
+			}
+			// What it had written when it was stopped is of no use either.
+			if err := r.im.writeRows(t.Context(), pgdb.App{ID: 1}, r.file(no), []Row{{SellerID: "S1", Currency: "CNH", Amount: 5, Key: [16]byte{1}}}); err != nil {
+				t.Fatal(err)
+			}
+			task := r.tasks(FileQueue("demo"))[0]
+			engine.Exec(t, database, "ALTER TABLE content RENAME TO aside")
+			err := r.im.Import(t.Context(), task)
+			if f := r.file(no); !errors.Is(err, store.ErrDatabase) || f.State != fileProcessing {
+				t.Errorf("%s is %s while the database cannot be asked: %v", no, f.State, err)
+			}
+			engine.Exec(t, database, "ALTER TABLE aside RENAME TO content")
+			if err := r.im.Import(t.Context(), task); err != nil {
+				t.Fatal(err)
+			}
+			f := r.file(no)
+			if f.State != fileFailed || !strings.Contains(f.FailReason, "not there any more") || f.FinishedAt == 0 {
+				t.Errorf("%s is %s: %s", no, f.State, f.FailReason)
+			}
+			if tasks := r.tasks(FileQueue("demo")); len(tasks) != 0 {
+				t.Errorf("%s will be tried again: %v", no, tasks)
+			}
+			if _, err := r.im.ErrorFile(t.Context(), f); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("error file: %v", err)
+			}
+			for _, task := range r.tasks(ResultQueue("demo")) {
+				if err := r.im.WriteResults(t.Context(), task); err != nil {
+					t.Error(err)
+				}
+			}
 		}
-		if err := r.im.Import(t.Context(), task); err == nil || !strings.Contains(err.Error(), "an earlier version") {
-			t.Errorf("import: %v", err)
-		}
-		if _, err := r.im.ErrorFile(t.Context(), r.file("T-1")); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("error file: %v", err)
-		}
+		r.verify()
 	})
 }
 
