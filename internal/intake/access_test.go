@@ -15,6 +15,8 @@ import (
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 func TestLoginRefused(t *testing.T) {
@@ -247,12 +249,12 @@ func TestConnectionLimits(t *testing.T) {
 	if in("demo") {
 		t.Error("a third connection of one app")
 	}
-	eventually(t, "the refused connection to be gone", func() bool { return in("other") })
+	storetest.Until(t, "the refused connection to be gone", func() bool { return in("other") })
 	if in("other") {
 		t.Error("a fourth connection in all")
 	}
 	try(t, conn.Close())
-	eventually(t, "room", func() bool { return in("demo") })
+	storetest.Until(t, "room", func() bool { return in("demo") })
 }
 
 func TestLoginGrace(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
+
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 func TestCompleteAfterQuiet(t *testing.T) {
@@ -358,14 +360,14 @@ func TestKeptCopyGoesWhenTakenOver(t *testing.T) {
 	r.quiet()
 	r.next("TDU-1", "one")
 	r.nothing()
-	eventually(t, "only the copy that TDU-2 needs", func() bool { return slices.Equal(r.kept(), []string{hexSum([]byte("one")) + ".csv"}) })
+	storetest.Until(t, "only the copy that TDU-2 needs", func() bool { return slices.Equal(r.kept(), []string{hexSum([]byte("one")) + ".csv"}) })
 	r.stop()
 	crashed := filepath.Join(r.cfg.Dir, "demo", "intake", "kept", hexSum([]byte("two"))+".csv")
 	try(t, os.WriteFile(crashed, []byte("two"), 0o600)) // the crash came before the copy was queued
 	r.cfg.Complete = complete
 	r.start()
 	r.next("TDU-2", "one")
-	eventually(t, "the copies to go", func() bool { return len(r.kept()) == 0 })
+	storetest.Until(t, "the copies to go", func() bool { return len(r.kept()) == 0 })
 	c, _ = r.connect("demo")
 	if got := read(t, c, "/upload/TDU-1.csv"); got != "one" {
 		t.Errorf("the app's own file reads %q", got)
@@ -379,7 +381,7 @@ func TestCompleteFailsThenSucceeds(t *testing.T) {
 	r.fail <- errors.New("database away")
 	put(t, c, "/upload/TDU-1.csv", "one")
 	r.quiet()
-	eventually(t, "the failure", func() bool { return len(r.fail) == 0 })
+	storetest.Until(t, "the failure", func() bool { return len(r.fail) == 0 })
 	// What follows does not change what was complete, nor overtake it.
 	put(t, c, "/upload/TDU-1.csv", "two")
 	r.quiet()

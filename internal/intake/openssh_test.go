@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/openinfinia/infinia/internal/needs"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // openssh prepares OpenSSH's sftp with a batch of commands.
@@ -124,7 +125,7 @@ func interrupted(t *testing.T, r *rig, sig os.Signal) (local, content string) {
 		}
 		return info.Size()
 	}
-	eventually(t, "a part of the file", func() bool { return size() >= 64<<10 })
+	storetest.Until(t, "a part of the file", func() bool { return size() >= 64<<10 })
 	if err := cmd.Process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,8 @@ import (
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // deadline is what nothing in these tests should come near to.
@@ -273,7 +275,7 @@ func (r *rig) quiet() { r.clock.move(time.Minute) }
 // ended waits until nobody writes the file.
 func (r *rig) ended(app, name string) {
 	r.t.Helper()
-	eventually(r.t, "the end of "+name, func() bool {
+	storetest.Until(r.t, "the end of "+name, func() bool {
 		t, err := r.srv.tree(app)
 		if err != nil {
 			r.t.Fatal(err)
@@ -282,20 +284,6 @@ func (r *rig) ended(app, name string) {
 		defer t.mu.Unlock()
 		return t.peek(name).writer == nil
 	})
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(deadline)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 func put(t *testing.T, c *sftp.Client, name, content string) {

@@ -100,7 +100,7 @@ func TestNodesShareQueues(t *testing.T) {
 			nodes[(int(n)+q)%2].add(fmt.Sprint("q/", q), n*batch, batch)
 		}
 	}
-	nodes[0].until("all tasks to be done", func() bool { return tasks(t, side) == 0 })
+	storetest.Until(t, "all tasks to be done", func() bool { return tasks(t, side) == 0 })
 	mu.Lock()
 	defer mu.Unlock()
 	for queue, numbers := range did {
@@ -142,11 +142,11 @@ func TestCutOffNodeLosesItsQueue(t *testing.T) {
 	cutOff(t, side)
 	<-again
 	t.Logf("the other node was at the task %s after the cut", time.Since(cut).Round(time.Millisecond))
-	nodes[0].until("the other node to go on", func() bool { return tasks(t, side) == 0 })
+	storetest.Until(t, "the other node to go on", func() bool { return tasks(t, side) == 0 })
 	let()
 	for i, r := range nodes {
 		r.add("q", int64(10+10*i), 5)
-		r.until("the tasks to be done", func() bool { return tasks(t, side) == 0 })
+		storetest.Until(t, "the tasks to be done", func() bool { return tasks(t, side) == 0 })
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -227,7 +227,7 @@ func TestWebhookOfTwoNodes(t *testing.T) {
 			for _, r := range nodes {
 				r.clock.Advance(time.Hour)
 			}
-			nodes[0].until("nothing to be left", func() bool { return tasks(t, side) == 0 })
+			storetest.Until(t, "nothing to be left", func() bool { return tasks(t, side) == 0 })
 			d = nodes[0].deliveries("demo")[0]
 			mu.Lock()
 			defer mu.Unlock()

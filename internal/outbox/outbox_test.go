@@ -127,21 +127,6 @@ func (r *rig) work(work map[string]Work) {
 	r.Cleanup(func() { stop(); ended.Wait() })
 }
 
-// until waits until ok holds.
-func (r *rig) until(what string, ok func() bool) {
-	r.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			r.Fatalf("not within 30 s: %s", what)
-		}
-	}
-}
-
 func success(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "SUCCESS") }
 
 // TestHangingEndpointDelaysNoOther: one endpoint never answers, another is served all the same.
@@ -155,7 +140,7 @@ func TestHangingEndpointDelaysNoOther(t *testing.T) {
 		r.notify("hangs", "FROZEN")
 		<-hanging
 		r.notify("works", "FROZEN")
-		r.until("the other endpoint is served", func() bool { return r.deliveries("works")[0].State == Delivered })
+		storetest.Until(t, "the other endpoint to be served", func() bool { return r.deliveries("works")[0].State == Delivered })
 		if d := r.deliveries("hangs")[0]; d.State != Pending || d.Attempts != 0 {
 			t.Errorf("the hanging delivery is %s after %d attempts", d.State, d.Attempts)
 		}
@@ -205,9 +190,9 @@ func TestSupersededInFlight(t *testing.T) {
 			t.Errorf("the older event is %s while it is in flight", d.State)
 		}
 		close(release)
-		r.until("the newer one is delivered", func() bool { return r.deliveries("demo")[1].State == Delivered })
+		storetest.Until(t, "the newer one to be delivered", func() bool { return r.deliveries("demo")[1].State == Delivered })
 		r.clock.Advance(24 * time.Hour)
-		r.until("nothing is left to do", func() bool {
+		storetest.Until(t, "nothing to be left to do", func() bool {
 			var queues []string
 			err := r.db.Read(t.Context(), func(q *pgdb.Queries) (err error) { queues, err = q.ListDueQueues(t.Context(), 1<<62); return err })
 			return err == nil && len(queues) == 0
@@ -244,7 +229,7 @@ func TestPrivateAddresses(t *testing.T) {
 		r.app("demo", func(http.ResponseWriter, *http.Request) { t.Error("a private address was called") })
 		r.run(NewWebhooks(r.db, WebhookConfig{}))
 		r.notify("demo", "FROZEN")
-		r.until("the attempt is refused", func() bool { return r.deliveries("demo")[0].Attempts == 1 })
+		storetest.Until(t, "the attempt to be refused", func() bool { return r.deliveries("demo")[0].Attempts == 1 })
 		var attempts []pgdb.DeliveryAttempt
 		if err := r.db.Read(t.Context(), func(q *pgdb.Queries) (err error) {
 			attempts, err = q.ListAttempts(t.Context(), r.deliveries("demo")[0].ID)
@@ -272,7 +257,7 @@ func TestFaultsNeverShowTheURL(t *testing.T) {
 		w := NewWebhooks(r.db, WebhookConfig{AllowPrivate: true})
 		r.run(w)
 		r.notify("demo", "FROZEN")
-		r.until("the attempt failed", func() bool { return r.deliveries("demo")[0].Attempts == 1 })
+		storetest.Until(t, "the attempt to fail", func() bool { return r.deliveries("demo")[0].Attempts == 1 })
 		if err := r.db.Read(t.Context(), func(q *pgdb.Queries) error {
 			attempts, err := q.ListAttempts(t.Context(), r.deliveries("demo")[0].ID)
 			if err == nil && (len(attempts) != 1 || attempts[0].Fault == "" || strings.Contains(attempts[0].Fault, "s3cr3t")) {

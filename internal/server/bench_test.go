@@ -245,7 +245,7 @@ func startDev(b *testing.B, program, data string) (stop func() (resident, peak f
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	eventually(b, "sandbox.json", func() bool { _, err := os.Stat(filepath.Join(data, "sandbox.json")); return err == nil })
+	storetest.Until(b, "sandbox.json", func() bool { _, err := os.Stat(filepath.Join(data, "sandbox.json")); return err == nil })
 	return func() (resident, peak float64) {
 		status := string(must(os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid)))(b))
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {

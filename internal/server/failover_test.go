@@ -143,7 +143,7 @@ func (l *failoverLoad) await(more int) {
 		return len(l.acknowledged)
 	}
 	had := count()
-	eventually(l.t, "shares to be acknowledged", func() bool { return count() >= had+more })
+	storetest.Until(l.t, "shares to be acknowledged", func() bool { return count() >= had+more })
 }
 
 // gap is the longest time without an acknowledgement that ended after a moment.

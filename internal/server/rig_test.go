@@ -11,12 +11,12 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/envelope"
 	"github.com/openinfinia/infinia/internal/admin"
 	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // rig is a sandbox with short keys, and shorthand for what its app, its seller and its operator do over the wire. Only the
@@ -81,20 +81,6 @@ func testKey(t testing.TB, name string) *rsa.PrivateKey {
 		t.Fatal(err)
 	}
 	return key
-}
-
-// eventually waits for what happens elsewhere; ask says whether it has.
-func eventually(t testing.TB, what string, ask func() bool) {
-	t.Helper()
-	deadline, again := time.After(30*time.Second), time.NewTicker(10*time.Millisecond)
-	defer again.Stop()
-	for !ask() {
-		select {
-		case <-again.C:
-		case <-deadline:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 // must is what a call has to answer.
@@ -188,7 +174,7 @@ func (r *rig) file(requestNo string, rows ...string) infinia.TradeDetailsQueryRe
 // judged waits until an attempt at a file has ended.
 func (r *rig) judged(requestNo string, attempt int) (rep infinia.TradeDetailsQueryReply) {
 	r.t.Helper()
-	eventually(r.t, "the judgement of "+requestNo, func() bool {
+	storetest.Until(r.t, "the judgement of "+requestNo, func() bool {
 		var err error
 		rep, err = r.Client.TradeDetailsQuery(r.t.Context(), infinia.TradeDetailsQueryRequest{RequestNo: requestNo})
 		return code(r.t, err) == "" && rep.Status != infinia.FileProcessing && rep.Attempt == fmt.Sprint(attempt)
@@ -223,7 +209,7 @@ func (r *rig) share(requestNo, amount string) (infinia.ShareStatus, string) {
 // ended waits until a share is no longer in process.
 func (r *rig) ended(requestNo string) (rep infinia.RevenueSharingQueryReply) {
 	r.t.Helper()
-	eventually(r.t, "the end of "+requestNo, func() bool {
+	storetest.Until(r.t, "the end of "+requestNo, func() bool {
 		rep = must(r.Client.RevenueSharingQuery(r.t.Context(), infinia.RevenueSharingQueryRequest{RequestNo: requestNo}))(r.t)
 		return rep.Status != infinia.ShareProcessing
 	})
@@ -246,7 +232,7 @@ func (r *rig) shares() (all []admin.Share) {
 
 func (r *rig) allEnded() {
 	r.t.Helper()
-	eventually(r.t, "the end of all shares", func() bool {
+	storetest.Until(r.t, "the end of all shares", func() bool {
 		return len(must(r.Admin.Shares(r.t.Context(), admin.SharesFilter{Page: admin.Page{Most: 1}, State: "HELD"}))(r.t).Items) == 0
 	})
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/openinfinia/infinia/envelope"
 	"github.com/openinfinia/infinia/internal/admin"
 	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // logged collects what is logged, in both forms in which the commands print it.
@@ -221,7 +222,7 @@ func (r *rig) shareInSecret() {
 	if _, err := r.Client.RevenueSharing(ctx, refused); code(t, err) != "BIZ-004 sellerId" {
 		t.Errorf("frozen: %v", err)
 	}
-	eventually(t, "the webhook's first try", func() bool {
+	storetest.Until(t, "the webhook's first try", func() bool {
 		d := must(r.Admin.Deliveries(ctx, admin.DeliveriesFilter{}))(t)
 		return len(d.Items) == 1 && d.Items[0].Attempts == 1
 	})

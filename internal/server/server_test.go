@@ -28,6 +28,7 @@ import (
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/envelope"
 	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 func TestHealthReadinessAndMetrics(t *testing.T) {
@@ -121,7 +122,7 @@ func TestStopAnswersCallsUnderWay(t *testing.T) {
 	<-underWay
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.Close(context.Background()) }()
-	eventually(t, "the end of new connections", func() bool {
+	storetest.Until(t, "the end of new connections", func() bool {
 		c, err := net.Dial("tcp", strings.TrimPrefix(r.URL, "http://"))
 		if err == nil {
 			c.Close()

@@ -20,6 +20,7 @@ import (
 	"github.com/openinfinia/infinia/internal/needs"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // sftp prepares OpenSSH's client with a batch of commands. It knows the server by its host key.
@@ -119,7 +120,7 @@ func TestSFTPUploadGoesFromProcessingToSuccess(t *testing.T) {
 	}
 	taken, release := r.stopAtFile("TDU-1")
 	r.runSFTP("rename /upload/TDU-1.csv.part /upload/TDU-1.csv")
-	eventually(t, "the file to be taken over", func() bool {
+	storetest.Until(t, "the file to be taken over", func() bool {
 		select {
 		case <-taken:
 			return true
@@ -169,7 +170,7 @@ func TestErrorFileIsMendedAndSentBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer hangUp()
-	eventually(t, "the error file in /result", func() bool {
+	storetest.Until(t, "the error file in /result", func() bool {
 		_, err := client.Stat("/result/TDU-1_error.csv")
 		return err == nil
 	})
@@ -263,7 +264,7 @@ func TestResultsOutliveTheFolder(t *testing.T) {
 // settled waits until nothing is due.
 func (r *rig) settled() {
 	r.t.Helper()
-	eventually(r.t, "the end of what is due", func() bool {
+	storetest.Until(r.t, "the end of what is due", func() bool {
 		var queues []string
 		err := r.DB.Read(r.t.Context(), func(q *pgdb.Queries) (err error) {
 			queues, err = q.ListDueQueues(r.t.Context(), store.Millis(r.DB.Clock.Now()))
@@ -291,7 +292,7 @@ func TestUploadCutByCtrlCIsResumed(t *testing.T) {
 	if err := cut.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a part of the file", func() bool { return r.size("upload/TDU-1.csv") >= 64<<10 })
+	storetest.Until(t, "a part of the file", func() bool { return r.size("upload/TDU-1.csv") >= 64<<10 })
 	if err := cut.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}

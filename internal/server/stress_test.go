@@ -77,7 +77,7 @@ func stressed(t *testing.T, engine storetest.Engine, seed uint64) {
 	answers := func(n int64) {
 		t.Helper()
 		n += s.answered.Load()
-		eventually(t, "more answers", func() bool { return s.answered.Load() >= n || t.Failed() })
+		storetest.Until(t, "more answers", func() bool { return s.answered.Load() >= n || t.Failed() })
 	}
 	for range stressKills {
 		answers(20 + random.Int64N(60))

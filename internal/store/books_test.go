@@ -156,20 +156,6 @@ func (b *books) see(query string, into ...any) {
 	}
 }
 
-// until waits for what happens elsewhere.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline, again := time.After(20*time.Second), time.NewTicker(5*time.Millisecond)
-	defer again.Stop()
-	for !ok() {
-		select {
-		case <-again.C:
-		case <-deadline:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
-
 func several(prefix string) (nos []string) {
 	for i, kind := range []string{"", "refused", "", "fails", "", "refused"} {
 		nos = append(nos, fmt.Sprintf("%s-%d-%s", prefix, i, kind))

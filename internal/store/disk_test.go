@@ -35,7 +35,7 @@ func TestDiskIsFull(t *testing.T) {
 				b.must(db, several(fmt.Sprint(round))...)
 				d.Fill()
 				var last string
-				until(t, "the disk to be too small", func() bool { // files have some room left within them
+				storetest.Until(t, "the disk to be too small", func() bool { // files have some room left within them
 					last = fmt.Sprintf("%d %d", round, len(b.stands))
 					errs := b.do(db, several(last)...)
 					for i, err := range errs {
@@ -50,7 +50,7 @@ func TestDiskIsFull(t *testing.T) {
 				}
 				b.check()
 				d.Free()
-				until(t, "the database to be ready", func() bool { return db.Ready(t.Context()) == nil })
+				storetest.Until(t, "the database to be ready", func() bool { return db.Ready(t.Context()) == nil })
 				b.must(db, several(last)...)
 				b.check()
 			}
@@ -71,7 +71,7 @@ func TestNoRoomForTheLog(t *testing.T) {
 	d.Fill()
 	b.side.Exec("SELECT pg_switch_wal()") //nolint:errcheck // the next file cannot be made
 	var open []string
-	until(t, "the server to end", func() bool {
+	storetest.Until(t, "the server to end", func() bool {
 		no := fmt.Sprint(len(b.stands))
 		err := b.do(db, no)[0]
 		if err != nil && !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrDatabase) {
@@ -82,11 +82,11 @@ func TestNoRoomForTheLog(t *testing.T) {
 		}
 		return err != nil
 	})
-	until(t, "the node to be not ready", func() bool { return db.Ready(t.Context()) != nil })
+	storetest.Until(t, "the node to be not ready", func() bool { return db.Ready(t.Context()) != nil })
 	d.Free()
 	c.Kill() // it may be ending, or starting in vain
 	c.Restart()
-	until(t, "the database to be ready", func() bool { return db.Ready(t.Context()) == nil })
+	storetest.Until(t, "the database to be ready", func() bool { return db.Ready(t.Context()) == nil })
 	b.check(open...)
 	b.must(db, append(open, several("after")...)...)
 	b.check()

@@ -125,7 +125,7 @@ func TestOutcomeStaysUnknown(t *testing.T) {
 			}
 			b.check("first", "refused")
 			p.Refuse(false)
-			until(t, "the database to be ready", func() bool { return db.Ready(t.Context()) == nil })
+			storetest.Until(t, "the database to be ready", func() bool { return db.Ready(t.Context()) == nil })
 			b.must(db, "first", "refused", "next")
 			if got, want := b.again.Load(), map[storetest.Harm]int64{storetest.CutBefore: 0, storetest.CutAfter: 2}[h]; got != want {
 				t.Errorf("%d units found that they had acted, want %d", got, want)

@@ -225,7 +225,7 @@ func TestNodeDiesWithALock(t *testing.T) {
 		}()
 		<-holding
 		waiting := b.later(living, several(how)...)
-		until(t, "the other node to wait", func() bool {
+		storetest.Until(t, "the other node to wait", func() bool {
 			var n int
 			b.see(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`, &n)
 			return n == 1

@@ -102,7 +102,7 @@ func TestServerDiesDuringUnits(t *testing.T) {
 	}
 	for i, restart := range []func(){c.Restart, func() { c.Kill(); c.Restart() }, func() { c.Kill(); c.Restart() }} {
 		had := stood.Load()
-		until(t, "units to stand", func() bool { return stood.Load() > had+20 })
+		storetest.Until(t, "units to stand", func() bool { return stood.Load() > had+20 })
 		restart()
 		if i == 2 {
 			close(stop)
@@ -136,7 +136,7 @@ func TestReadOnly(t *testing.T) {
 	for _, kind := range []string{"group", "alone"} {
 		c.Exec("ALTER SYSTEM SET default_transaction_read_only = on")
 		c.Exec("SELECT pg_reload_conf()")
-		until(t, "the setting", func() bool {
+		storetest.Until(t, "the setting", func() bool {
 			var set string
 			b.see("SHOW default_transaction_read_only", &set)
 			return set == "on"
@@ -158,7 +158,7 @@ func TestReadOnly(t *testing.T) {
 		b.check()
 		c.Exec("ALTER SYSTEM RESET default_transaction_read_only")
 		c.Exec("SELECT pg_reload_conf()")
-		until(t, "the node to be ready again", func() bool { return db.Ready(t.Context()) == nil })
+		storetest.Until(t, "the node to be ready again", func() bool { return db.Ready(t.Context()) == nil })
 		b.must(db, several("read-write "+kind)...)
 		b.check()
 	}

@@ -15,7 +15,7 @@ import (
 // waiter returns the backend that waits for the standby, and since when.
 func (b *books) waiter(unlike string) (pid int, since string) {
 	b.Helper()
-	until(b.T, "a commit to wait for the standby", func() bool {
+	storetest.Until(b.T, "a commit to wait for the standby", func() bool {
 		rows, err := b.side.QueryContext(b.Context(), "SELECT pid, pid || ' ' || query_start FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
 		if err != nil {
 			b.Fatal(err)
@@ -102,9 +102,9 @@ func TestStandbyStaysAway(t *testing.T) {
 	if err := (<-begun)[0]; !errors.Is(err, ErrUnknown) {
 		t.Errorf("who waits for the commit is told %v", err)
 	}
-	until(t, "the node to be not ready", func() bool { return db.Ready(t.Context()) != nil })
+	storetest.Until(t, "the node to be not ready", func() bool { return db.Ready(t.Context()) != nil })
 	standby.Restart()
-	until(t, "the node to be ready again", func() bool { return db.Ready(t.Context()) == nil })
+	storetest.Until(t, "the node to be ready again", func() bool { return db.Ready(t.Context()) == nil })
 	b.must(db, "begun", "waiting")
 	if b.again.Load() != 1 {
 		t.Error("the unit that had begun does not stand")

@@ -87,7 +87,7 @@ func (c *Cluster) Standby(t testing.TB) *Cluster {
 	c.must(c.s.configure(map[string]string{"synchronous_standby_names": `"` + name + `"`}))
 	c.Exec("SELECT pg_reload_conf()")
 	c.must(c.s.connect(func(ctx context.Context, conn *pgx.Conn) error {
-		return eventually("the standby to be synchronous", func() (sync bool, err error) {
+		return wait(patience, "the standby to be synchronous", func() (sync bool, err error) {
 			err = conn.QueryRow(ctx, "SELECT count(*) > 0 FROM pg_stat_replication WHERE application_name = $1 AND sync_state = 'sync'",
 				name).Scan(&sync)
 			return sync, err

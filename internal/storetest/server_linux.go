@@ -265,7 +265,7 @@ func (s *server) kill() error {
 	for _, pid := range pids {
 		syscall.Kill(pid, syscall.SIGKILL) // fails only for a child that has just ended
 	}
-	if err := eventually("the end of the server's processes", func() (bool, error) {
+	if err := wait(patience, "the end of the server's processes", func() (bool, error) {
 		return !slices.ContainsFunc(pids, running), nil
 	}); err != nil {
 		return err
@@ -340,16 +340,6 @@ func (s *server) connect(fn func(ctx context.Context, conn *pgx.Conn) error) err
 
 // patience is for machines that do much else.
 const patience = time.Minute
-
-// eventually waits until done says so.
-func eventually(what string, done func() (bool, error)) error {
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("waited %s for %s", patience, what)
-}
 
 // lock opens a file and locks it until it is closed or the process ends.
 func lock(path string, how int) (*os.File, error) {

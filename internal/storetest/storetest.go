@@ -7,8 +7,10 @@ package storetest
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -43,6 +45,29 @@ func (e Engine) New(t testing.TB) string {
 		return newPostgres(t)
 	}
 	return filepath.Join(t.TempDir(), "infinia.db")
+}
+
+// Until waits for what happens elsewhere; ok says whether it has.
+func Until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	if err := wait(30*time.Second, what, func() (bool, error) { return ok(), nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wait(most time.Duration, what string, done func() (bool, error)) error {
+	deadline, again := time.After(most), time.NewTicker(5*time.Millisecond)
+	defer again.Stop()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-deadline:
+			return fmt.Errorf("waited in vain for %s", what)
+		}
+	}
 }
 
 // Exec runs a statement on a database of New, past everything that would refuse it.

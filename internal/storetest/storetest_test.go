@@ -89,12 +89,10 @@ func TestStandbyKeepsWhatWasAcknowledged(t *testing.T) {
 		stopped <- acknowledged
 	}()
 	var rows int
-	if err := eventually("rows", func() (bool, error) {
+	Until(t, "rows", func() bool {
 		query(t, standby.URL("postgres"), "SELECT count(*) FROM t", &rows)
-		return rows > 100, nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+		return rows > 100
+	})
 	primary.Kill()
 	acknowledged := <-stopped
 	standby.Promote()
@@ -145,12 +143,10 @@ func TestClusterEndsWithItsProcess(t *testing.T) {
 	server := p.server()
 	p.kill()
 	gone(t, server)
-	if err := eventually("its folder to be removed", func() (bool, error) {
+	Until(t, "its folder to be removed", func() bool {
 		left, err := filepath.Glob(filepath.Join(dir, "*", "*", "cluster-*"))
-		return len(left) == 0, err
-	}); err != nil {
-		t.Error(err)
-	}
+		return err == nil && len(left) == 0
+	})
 }
 
 const childMode = "STORETEST_CHILD"
@@ -228,11 +224,7 @@ func (p *process) kill() {
 // gone waits for the end of a server.
 func gone(t *testing.T, server int) {
 	t.Helper()
-	if err := eventually("the server to be gone", func() (bool, error) {
-		return !running(server), nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	Until(t, "the server to be gone", func() bool { return !running(server) })
 }
 
 func connect(t *testing.T, database string) *pgx.Conn {
