@@ -44,7 +44,7 @@ func BenchmarkCalls(b *testing.B) {
 		for _, nodes := range []int{1, 2} {
 			for _, clients := range []int{1, 8, 32} {
 				b.Run(fmt.Sprintf("nodes=%d/clients=%d", nodes, clients), func(b *testing.B) {
-					cfg := testConfig(b, b.TempDir(), store.Settings{})
+					cfg := testConfig(b, storetest.SQLite, store.Settings{})
 					cfg.ClientKey, cfg.PlatformKey = client, platform
 					if name := database(b); store.IsPostgres(name) {
 						cfg.Database = name

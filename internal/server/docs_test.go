@@ -11,6 +11,7 @@ import (
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/needs"
 	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // blocks are the code blocks of one language in a document, put together.
@@ -30,7 +31,8 @@ func blocks(t *testing.T, name, language string) string {
 // startWhole is a sandbox in the folder .infinia of dir, as infinia dev makes it, with keys of full length.
 func startWhole(t *testing.T, dir string) *rig {
 	t.Helper()
-	cfg := testConfig(t, filepath.Join(dir, ".infinia"), store.Settings{})
+	cfg := testConfig(t, storetest.SQLite, store.Settings{})
+	cfg.Data = filepath.Join(dir, ".infinia")
 	cfg.ClientKey, cfg.PlatformKey = testKey(t, "client-4096"), testKey(t, "platform-4096")
 	return startConfig(t, cfg)
 }

@@ -28,9 +28,9 @@ func TestFailover(t *testing.T) {
 	database := must(url.Parse(primary.URL("postgres")))(t)
 	database.Host += "," + must(url.Parse(standby.URL("postgres")))(t).Host
 
-	folders := []string{t.TempDir(), t.TempDir()}
-	cfg := testConfig(t, folders[0], store.Settings{SettleDelayMillis: 200})
+	cfg := testConfig(t, storetest.SQLite, store.Settings{SettleDelayMillis: 200})
 	cfg.Database = database.String()
+	folders := []string{cfg.Data, t.TempDir()}
 	r := startConfig(t, cfg)
 	r.fund("1000000.00", "1000000.00")
 	r.stop()

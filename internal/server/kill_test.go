@@ -21,6 +21,7 @@ import (
 	"github.com/openinfinia/infinia/envelope"
 	"github.com/openinfinia/infinia/internal/admin"
 	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 var seed = flag.Uint64("seed", 0, "of the moments at which the server is killed; 0: others each time")
@@ -86,7 +87,7 @@ func startElsewhere(t testing.TB, data, database string) (r *rig, kill func()) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("the server did not start: %q, %v", line, err)
 	}
-	r = &rig{Sandbox: new(Sandbox), t: t, dir: data}
+	r = &rig{Sandbox: new(Sandbox), t: t, dir: data, database: database}
 	if err := json.Unmarshal(must(os.ReadFile(filepath.Join(data, "sandbox.json")))(t), &r.File); err != nil {
 		t.Fatal(err)
 	}
@@ -105,9 +106,9 @@ type load struct {
 }
 
 // killDuring has callers share one unit each, again and again, and kills the server after some answers and a while more.
-func killDuring(t *testing.T, data string, round, answers int, while time.Duration) *load {
+func killDuring(t *testing.T, data, database string, round, answers int, while time.Duration) *load {
 	t.Helper()
-	r, kill := startElsewhere(t, data, "")
+	r, kill := startElsewhere(t, data, database)
 	l := &load{}
 	enough := make(chan struct{})
 	var callers sync.WaitGroup
@@ -150,48 +151,49 @@ func killDuring(t *testing.T, data string, round, answers int, while time.Durati
 func TestKilledDuringShares(t *testing.T) {
 	t.Parallel()
 	t.Logf("repeat with -seed %d", seedOf())
-	random := rand.New(rand.NewPCG(seedOf(), 0))
-	data := t.TempDir()
-	set := store.Settings{SettleDelayMillis: 200}
-	r := startConfig(t, testConfig(t, data, set))
-	r.fund("1000000.00", "1000000.00")
-	r.stop()
-	shared := 0
-	for round := range 3 {
-		l := killDuring(t, data, round, 20+random.IntN(50), time.Duration(random.IntN(5000))*time.Microsecond)
-		r := startConfig(t, testConfig(t, data, set))
-		states, found := map[string]string{}, map[string]int{}
-		for _, s := range r.shares() {
-			states[s.RequestNo] = s.State
-			found[s.State]++
-		}
-		arrived := 0
-		for _, no := range l.open {
-			if _, ok := states[no]; ok {
-				arrived++
-			}
-			if status, refusal := r.share(no, "1.00"); refusal != "" {
-				t.Errorf("%s, unanswered and asked again: %q %q", no, status, refusal)
-			}
-		}
-		for _, no := range l.acknowledged {
-			if states[no] == "" {
-				t.Errorf("%s was acknowledged and is lost", no)
-			}
-		}
-		t.Logf("round %d: %d acknowledged, %d unanswered of which %d were kept; states of all after the start: %v",
-			round, len(l.acknowledged), len(l.open), arrived, found)
-		r.allEnded()
-		for _, no := range l.acknowledged {
-			if status, refusal := r.share(no, "1.00"); status != infinia.ShareSuccess {
-				t.Errorf("%s, acknowledged and asked again: %q %q", no, status, refusal)
-			}
-		}
-		shared += len(l.acknowledged) + len(l.open)
-		equal(t, "number of shares", len(r.shares()), shared)
-		equal(t, "balance", r.balance(), fmt.Sprintf("%d.00 0.00", 1000000-shared))
-		equal(t, "available", r.available(), fmt.Sprintf("%d.00 1000000.00 %d.00 0.00 0.00", 1000000-shared, shared))
-		r.verify()
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		random := rand.New(rand.NewPCG(seedOf(), 0))
+		cfg := testConfig(t, engine, store.Settings{SettleDelayMillis: 200})
+		r := startConfig(t, cfg)
+		r.fund("1000000.00", "1000000.00")
 		r.stop()
-	}
+		shared := 0
+		for round := range 3 {
+			l := killDuring(t, cfg.Data, cfg.Database, round, 20+random.IntN(50), time.Duration(random.IntN(5000))*time.Microsecond)
+			r := startConfig(t, cfg)
+			states, found := map[string]string{}, map[string]int{}
+			for _, s := range r.shares() {
+				states[s.RequestNo] = s.State
+				found[s.State]++
+			}
+			arrived := 0
+			for _, no := range l.open {
+				if _, ok := states[no]; ok {
+					arrived++
+				}
+				if status, refusal := r.share(no, "1.00"); refusal != "" {
+					t.Errorf("%s, unanswered and asked again: %q %q", no, status, refusal)
+				}
+			}
+			for _, no := range l.acknowledged {
+				if states[no] == "" {
+					t.Errorf("%s was acknowledged and is lost", no)
+				}
+			}
+			t.Logf("round %d: %d acknowledged, %d unanswered of which %d were kept; states of all after the start: %v",
+				round, len(l.acknowledged), len(l.open), arrived, found)
+			r.allEnded()
+			for _, no := range l.acknowledged {
+				if status, refusal := r.share(no, "1.00"); status != infinia.ShareSuccess {
+					t.Errorf("%s, acknowledged and asked again: %q %q", no, status, refusal)
+				}
+			}
+			shared += len(l.acknowledged) + len(l.open)
+			equal(t, "number of shares", len(r.shares()), shared)
+			equal(t, "balance", r.balance(), fmt.Sprintf("%d.00 0.00", 1000000-shared))
+			equal(t, "available", r.available(), fmt.Sprintf("%d.00 1000000.00 %d.00 0.00 0.00", 1000000-shared, shared))
+			r.verify()
+			r.stop()
+		}
+	})
 }

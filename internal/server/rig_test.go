@@ -23,9 +23,10 @@ import (
 // clock is moved from within.
 type rig struct {
 	*Sandbox
-	t    testing.TB
-	dir  string // the data folder
-	acts int
+	t        testing.TB
+	dir      string // the data folder
+	database string // a postgres:// URL; empty: the file in the data folder
+	acts     int
 }
 
 const (
@@ -34,18 +35,28 @@ const (
 )
 
 // start brings up a sandbox whose app approves by itself and may call as often as it likes.
-func start(t testing.TB, set store.Settings) *rig {
+func start(t testing.TB, engine storetest.Engine, set store.Settings) *rig {
 	t.Helper()
-	return startConfig(t, testConfig(t, t.TempDir(), set))
+	return startConfig(t, testConfig(t, engine, set))
 }
 
-func testConfig(t testing.TB, data string, set store.Settings) SandboxConfig {
+// testConfig has a folder of its own, and a database of its own.
+func testConfig(t testing.TB, engine storetest.Engine, set store.Settings) SandboxConfig {
 	t.Helper()
 	set.AutoApprove, set.BlocksPerSecond = true, 1e6
 	return SandboxConfig{
-		Config: Config{Data: data, HTTP: "127.0.0.1:0", SFTP: "127.0.0.1:0", CallsPerSecond: 1e6, Log: testLog(t)},
+		Config: Config{Data: t.TempDir(), Database: databaseOf(t, engine), HTTP: "127.0.0.1:0", SFTP: "127.0.0.1:0", CallsPerSecond: 1e6, Log: testLog(t)},
 		AppID:  "demo", Settings: set, ClientKey: testKey(t, "client-2048"), PlatformKey: testKey(t, "platform-2048"),
 	}
+}
+
+// databaseOf is what Config names as an empty database.
+func databaseOf(t testing.TB, engine storetest.Engine) string {
+	t.Helper()
+	if engine == storetest.SQLite {
+		return "" // the file in the data folder
+	}
+	return engine.New(t)
 }
 
 func startConfig(t testing.TB, cfg SandboxConfig) *rig {
@@ -54,7 +65,7 @@ func startConfig(t testing.TB, cfg SandboxConfig) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{Sandbox: box, t: t, dir: cfg.Data}
+	r := &rig{Sandbox: box, t: t, dir: cfg.Data, database: cfg.Database}
 	t.Cleanup(r.stop)
 	return r
 }

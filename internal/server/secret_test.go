@@ -18,6 +18,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/openinfinia/infinia"
@@ -83,47 +84,49 @@ func (s secrets) check(t testing.TB, where, text string) {
 
 // TestSecretsAreNotLogged is not parallel, because it also catches what goes to the standard loggers.
 func TestSecretsAreNotLogged(t *testing.T) {
-	for _, name := range []string{"sandbox", "production"} {
-		t.Run(name, func(t *testing.T) {
-			log, all := &logged{}, &slog.HandlerOptions{Level: slog.LevelDebug}
-			logger := slog.New(slog.NewMultiHandler(slog.NewTextHandler(log, all), slog.NewJSONHandler(log, all)))
-			standard := slog.Default()
-			slog.SetDefault(logger)
-			defer slog.SetDefault(standard)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		for _, name := range []string{"sandbox", "production"} {
+			t.Run(name, func(t *testing.T) {
+				log, all := &logged{}, &slog.HandlerOptions{Level: slog.LevelDebug}
+				logger := slog.New(slog.NewMultiHandler(slog.NewTextHandler(log, all), slog.NewJSONHandler(log, all)))
+				standard := slog.Default()
+				slog.SetDefault(logger)
+				defer slog.SetDefault(standard)
 
-			var r *rig
-			browser := http.DefaultTransport
-			if name == "sandbox" {
-				cfg := testConfig(t, t.TempDir(), store.Settings{})
-				cfg.Log = logger
-				r = startConfig(t, cfg)
-			} else {
-				r, browser = startProduction(t, logger)
-			}
-			s := r.chain(browser)
-			r.stop()
-			for _, want := range []string{"sftp connected", "upload complete", "call failed", "page failed"} {
-				if !strings.Contains(log.String(), want) {
-					t.Errorf("%q was not logged, so that its secrets were not tried", want)
+				var r *rig
+				browser := http.DefaultTransport
+				if name == "sandbox" {
+					cfg := testConfig(t, engine, store.Settings{})
+					cfg.Log = logger
+					r = startConfig(t, cfg)
+				} else {
+					r, browser = startProduction(t, engine, logger)
 				}
-			}
-			s.check(t, "the log", log.String())
-			if name == "production" {
-				r.checkFiles(s)
-			}
-		})
-	}
+				s := r.chain(browser)
+				r.stop()
+				for _, want := range []string{"sftp connected", "upload complete", "call failed", "page failed"} {
+					if !strings.Contains(log.String(), want) {
+						t.Errorf("%q was not logged, so that its secrets were not tried", want)
+					}
+				}
+				s.check(t, "the log", log.String())
+				if name == "production" {
+					r.checkFiles(s)
+				}
+			})
+		}
+	})
 }
 
 // startProduction makes the server, the app and its keys as an operator would.
-func startProduction(t *testing.T, log *slog.Logger) (*rig, http.RoundTripper) {
+func startProduction(t *testing.T, engine storetest.Engine, log *slog.Logger) (*rig, http.RoundTripper) {
 	t.Helper()
-	cfg := productionConfig(t)
+	cfg := productionConfig(t, engine)
 	cfg.Log, cfg.WebhookNets = log, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	srv := must(Start(t.Context(), cfg))(t)
 	browser := browserOf(t, srv, cfg)
 	client := &http.Client{Transport: browser}
-	r := &rig{t: t, dir: cfg.Data, Sandbox: &Sandbox{Server: srv, ClientKey: testKey(t, "client-2048"),
+	r := &rig{t: t, dir: cfg.Data, database: cfg.Database, Sandbox: &Sandbox{Server: srv, ClientKey: testKey(t, "client-2048"),
 		PlatformKey: &testKey(t, "platform-2048").PublicKey, filePath: filepath.Join(cfg.Data, "none")}}
 	t.Cleanup(r.stop)
 	t.Cleanup(browser.CloseIdleConnections)
@@ -232,9 +235,9 @@ func (r *rig) shareInSecret() {
 // faults takes tables away: faults of the server itself are logged with their cause.
 func (r *rig) faults(browser *http.Client, link string) {
 	t, ctx := r.t, r.t.Context()
-	breakTable(t, r.dir, "request")
-	breakTable(t, r.dir, "binding")
-	breakTable(t, r.dir, "share")
+	r.breakTable("request")
+	r.breakTable("binding")
+	r.breakTable("share")
 	bind, share := secretBinding, secretShare
 	bind.RequestNo, share.RequestNo = "ABR-3", "RSR-3"
 	for _, err := range []error{second(r.Client.AccountBinding(ctx, bind)), second(r.Client.RevenueSharing(ctx, share))} {
@@ -313,4 +316,25 @@ func (r *rig) checkFiles(s secrets) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	if r.database != "" {
+		rows := r.rows()
+		if !strings.Contains(rows, secretShare.RequestNo) {
+			r.t.Error("the database was not read, so that nothing can be found in it")
+		}
+		kept.check(r.t, "the database", rows)
+	}
+}
+
+// rows are all rows of a database of PostgreSQL, as it stores them.
+func (r *rig) rows() string {
+	t, ctx := r.t, r.t.Context()
+	t.Helper()
+	conn := must(pgx.Connect(ctx, r.database))(t)
+	defer conn.Close(ctx)
+	tables := must(conn.Query(ctx, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"))(t)
+	var all bytes.Buffer
+	for _, table := range must(pgx.CollectRows(tables, pgx.RowTo[string]))(t) {
+		must(conn.PgConn().CopyTo(ctx, &all, "COPY "+table+" TO STDOUT (FORMAT binary)"))(t)
+	}
+	return all.String()
 }

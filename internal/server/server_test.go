@@ -8,7 +8,6 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
-	"database/sql"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -33,49 +32,50 @@ import (
 
 func TestHealthReadinessAndMetrics(t *testing.T) {
 	t.Parallel()
-	r := start(t, store.Settings{})
-	equal(t, "healthz", r.fetch(r.URL+"/healthz", ""), "ok\n")
-	equal(t, "readyz", r.fetch(r.URL+"/readyz", ""), "ready\n")
-	for range 2 {
-		equal(t, "balance", r.balance(), "0.00 0.00")
-	}
-	r.wantShare("RSR-1", "1.00", "", "BIZ-003 sellerId")
-	metrics := r.fetch(r.URL+"/metrics", r.File.AdminToken)
-	for _, want := range []string{
-		`infinia_calls_total{code="SUC-200",operation="account-balance/query"} 2`,
-		`infinia_calls_total{code="BIZ-003",operation="revenue-sharing/request"} 1`,
-		`infinia_call_seconds_count{operation="account-balance/query"} 2`,
-		`infinia_calls_not_recorded_total 0`,
-		"infinia_ready 1", "infinia_units_waiting 0", "infinia_outbox_late_seconds 0", "infinia_groups_failed_total 0", "infinia_groups_unknown_total 0",
-		"infinia_units_total ", "infinia_groups_total ", "infinia_writer_busy_seconds_total ", "go_goroutines ", "process_cpu_seconds_total ",
-	} {
-		if !strings.Contains(metrics, want) {
-			t.Errorf("no %s in\n%s", want, metrics)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := start(t, engine, store.Settings{})
+		equal(t, "healthz", r.fetch(r.URL+"/healthz", ""), "ok\n")
+		equal(t, "readyz", r.fetch(r.URL+"/readyz", ""), "ready\n")
+		for range 2 {
+			equal(t, "balance", r.balance(), "0.00 0.00")
 		}
-	}
+		r.wantShare("RSR-1", "1.00", "", "BIZ-003 sellerId")
+		metrics := r.fetch(r.URL+"/metrics", r.File.AdminToken)
+		for _, want := range []string{
+			`infinia_calls_total{code="SUC-200",operation="account-balance/query"} 2`,
+			`infinia_calls_total{code="BIZ-003",operation="revenue-sharing/request"} 1`,
+			`infinia_call_seconds_count{operation="account-balance/query"} 2`,
+			`infinia_calls_not_recorded_total 0`,
+			"infinia_ready 1", "infinia_units_waiting 0", "infinia_outbox_late_seconds 0", "infinia_groups_failed_total 0", "infinia_groups_unknown_total 0",
+			"infinia_units_total ", "infinia_groups_total ", "infinia_writer_busy_seconds_total ", "go_goroutines ", "process_cpu_seconds_total ",
+		} {
+			if !strings.Contains(metrics, want) {
+				t.Errorf("no %s in\n%s", want, metrics)
+			}
+		}
+	})
 }
 
 func TestNotReadyWhenTheDatabaseFails(t *testing.T) {
 	t.Parallel()
-	r := start(t, store.Settings{})
-	breakTable(t, r.dir, "secret")
-	status, content := fetchStatus(t, r.URL+"/readyz", "")
-	equal(t, "status", status, http.StatusServiceUnavailable)
-	equal(t, "content", content, "the database does not answer\n")
-	equal(t, "healthz", r.fetch(r.URL+"/healthz", ""), "ok\n")
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := start(t, engine, store.Settings{})
+		r.breakTable("secret")
+		status, content := fetchStatus(t, r.URL+"/readyz", "")
+		equal(t, "status", status, http.StatusServiceUnavailable)
+		equal(t, "content", content, "the database does not answer\n")
+		equal(t, "healthz", r.fetch(r.URL+"/healthz", ""), "ok\n")
+	})
 }
 
 // breakTable makes every use of a table fail, from outside the server.
-func breakTable(t testing.TB, data, table string) {
-	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(data, "infinia.db"))
-	if err != nil {
-		t.Fatal(err)
+func (r *rig) breakTable(table string) {
+	r.t.Helper()
+	engine, database := storetest.Postgres, r.database
+	if database == "" {
+		engine, database = storetest.SQLite, filepath.Join(r.dir, databaseName)
 	}
-	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), "PRAGMA busy_timeout = 5000; ALTER TABLE "+table+" RENAME TO broken_"+table); err != nil {
-		t.Fatal(err)
-	}
+	engine.Exec(r.t, database, "ALTER TABLE "+table+" RENAME TO broken_"+table)
 }
 
 // seal is the body of a request as a client sends it.
@@ -88,170 +88,181 @@ func seal(t testing.TB, appID, plain string, to *rsa.PublicKey, by *rsa.PrivateK
 
 func TestStopAnswersCallsUnderWay(t *testing.T) {
 	t.Parallel()
-	cfg := testConfig(t, t.TempDir(), store.Settings{})
-	r := startConfig(t, cfg)
-	r.fund("100.00", "100.00")
-	body := seal(t, "demo", `{"requestNo":"RSR-1","sellerId":"SELLER-1","currency":"CNH","amount":"1.00"}`, r.PlatformKey, r.ClientKey)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		cfg := testConfig(t, engine, store.Settings{})
+		r := startConfig(t, cfg)
+		r.fund("100.00", "100.00")
+		body := seal(t, "demo", `{"requestNo":"RSR-1","sellerId":"SELLER-1","currency":"CNH","amount":"1.00"}`, r.PlatformKey, r.ClientKey)
 
-	// The server says Continue when the call's handler begins to read.
-	underWay := make(chan struct{})
-	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(underWay) }})
-	content, feed := io.Pipe()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.File.API+infinia.OpRevenueSharing.Path(), content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.ContentLength = int64(len(body))
-	req.Header.Set("Expect", "100-continue")
-	answered := make(chan []byte, 1)
-	go func() {
-		defer close(answered)
-		client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
-		resp, err := client.Do(req)
+		// The server says Continue when the call's handler begins to read.
+		underWay := make(chan struct{})
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(underWay) }})
+		content, feed := io.Pipe()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.File.API+infinia.OpRevenueSharing.Path(), content)
 		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength = int64(len(body))
+		req.Header.Set("Expect", "100-continue")
+		answered := make(chan []byte, 1)
+		go func() {
+			defer close(answered)
+			client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			answer, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			answered <- answer
+		}()
+		<-underWay
+		stopped := make(chan error, 1)
+		go func() { stopped <- r.Close(context.Background()) }()
+		storetest.Until(t, "the end of new connections", func() bool {
+			c, err := net.Dial("tcp", strings.TrimPrefix(r.URL, "http://"))
+			if err == nil {
+				c.Close()
+			}
+			return err != nil
+		})
+		select {
+		case err := <-stopped:
+			t.Fatalf("it stopped before the answer: %v", err)
+		default:
+		}
+		if _, err := feed.Write(body); err != nil {
+			t.Fatal(err)
+		}
+		feed.Close()
+		env := must(envelope.ParseResponse(<-answered))(t)
+		equal(t, "code", env.Code, "SUC-200")
+		if err := <-stopped; err != nil {
 			t.Error(err)
-			return
 		}
-		defer resp.Body.Close()
-		answer, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		answered <- answer
-	}()
-	<-underWay
-	stopped := make(chan error, 1)
-	go func() { stopped <- r.Close(context.Background()) }()
-	storetest.Until(t, "the end of new connections", func() bool {
-		c, err := net.Dial("tcp", strings.TrimPrefix(r.URL, "http://"))
-		if err == nil {
-			c.Close()
-		}
-		return err != nil
+
+		r = startConfig(t, cfg)
+		equal(t, "status", r.ended("RSR-1").Status, infinia.ShareSuccess)
+		r.verify()
 	})
-	select {
-	case err := <-stopped:
-		t.Fatalf("it stopped before the answer: %v", err)
-	default:
-	}
-	if _, err := feed.Write(body); err != nil {
-		t.Fatal(err)
-	}
-	feed.Close()
-	env := must(envelope.ParseResponse(<-answered))(t)
-	equal(t, "code", env.Code, "SUC-200")
-	if err := <-stopped; err != nil {
-		t.Error(err)
-	}
-
-	r = startConfig(t, cfg)
-	equal(t, "status", r.ended("RSR-1").Status, infinia.ShareSuccess)
-	r.verify()
 }
 
 func TestSandboxFileIsThereWhileReady(t *testing.T) {
 	t.Parallel()
-	cfg := testConfig(t, t.TempDir(), store.Settings{})
-	path := filepath.Join(cfg.Data, "sandbox.json")
-	there := func() bool { _, err := os.Stat(path); return err == nil }
-	if err := os.WriteFile(path, []byte("left by one that was killed"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	refused := cfg
-	refused.HTTP = "nowhere:-1"
-	if _, err := StartSandbox(t.Context(), refused); err == nil || there() {
-		t.Errorf("a start that failed: %v; sandbox.json is there: %v", err, there())
-	}
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		cfg := testConfig(t, engine, store.Settings{})
+		path := filepath.Join(cfg.Data, "sandbox.json")
+		there := func() bool { _, err := os.Stat(path); return err == nil }
+		if err := os.WriteFile(path, []byte("left by one that was killed"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused := cfg
+		refused.HTTP = "nowhere:-1"
+		if _, err := StartSandbox(t.Context(), refused); err == nil || there() {
+			t.Errorf("a start that failed: %v; sandbox.json is there: %v", err, there())
+		}
 
-	first := startConfig(t, cfg)
-	var file SandboxFile
-	if err := json.Unmarshal(must(os.ReadFile(path))(t), &file); err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(file, first.File) {
-		t.Errorf("sandbox.json says %+v, want %+v", file, first.File)
-	}
-	for _, path := range []string{path, file.ClientPrivateKey, file.SFTPPrivateKey} {
-		info := must(os.Stat(path))(t)
-		equal(t, "mode of "+path, info.Mode().Perm(), 0o600)
-	}
-	equal(t, "readyz", first.fetch(first.URL+"/readyz", ""), "ready\n")
-	first.stop()
-	if there() {
-		t.Error("sandbox.json is left after the stop")
-	}
+		first := startConfig(t, cfg)
+		var file SandboxFile
+		if err := json.Unmarshal(must(os.ReadFile(path))(t), &file); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(file, first.File) {
+			t.Errorf("sandbox.json says %+v, want %+v", file, first.File)
+		}
+		for _, path := range []string{path, file.ClientPrivateKey, file.SFTPPrivateKey} {
+			info := must(os.Stat(path))(t)
+			equal(t, "mode of "+path, info.Mode().Perm(), 0o600)
+		}
+		equal(t, "readyz", first.fetch(first.URL+"/readyz", ""), "ready\n")
+		first.stop()
+		if there() {
+			t.Error("sandbox.json is left after the stop")
+		}
 
-	second := startConfig(t, cfg)
-	equal(t, "token", second.File.AdminToken, first.File.AdminToken)
-	equal(t, "client key", envelope.Fingerprint(&second.ClientKey.PublicKey), envelope.Fingerprint(&first.ClientKey.PublicKey))
-	equal(t, "platform key", envelope.Fingerprint(second.PlatformKey), envelope.Fingerprint(first.PlatformKey))
-	equal(t, "balance", second.balance(), "0.00 0.00")
+		second := startConfig(t, cfg)
+		equal(t, "token", second.File.AdminToken, first.File.AdminToken)
+		equal(t, "client key", envelope.Fingerprint(&second.ClientKey.PublicKey), envelope.Fingerprint(&first.ClientKey.PublicKey))
+		equal(t, "platform key", envelope.Fingerprint(second.PlatformKey), envelope.Fingerprint(first.PlatformKey))
+		equal(t, "balance", second.balance(), "0.00 0.00")
+	})
 }
 
 func TestSandboxStartsAgainAfterAReset(t *testing.T) {
 	t.Parallel()
-	cfg := testConfig(t, t.TempDir(), store.Settings{})
-	r := startConfig(t, cfg)
-	r.fund("100.00", "100.00")
-	r.settled()
-	client, hangUp, err := r.DialSFTP(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer hangUp()
-	reading := must(client.Open("/result/TDU-fund_summary.json"))(t)
-	must(r.Admin.ResetSandbox(t.Context()))(t)
-	equal(t, "balance", r.balance(), "0.00 0.00")
-	equal(t, "number of results", len(must(client.ReadDir("/result"))(t)), 0)
-	if _, err := reading.Read(make([]byte, 10)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("reading what the reset has removed: %v", err)
-	}
-	r.stop()
-	r = startConfig(t, cfg)
-	r.fund("100.00", "100.00")
-	r.verify()
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		cfg := testConfig(t, engine, store.Settings{})
+		r := startConfig(t, cfg)
+		r.fund("100.00", "100.00")
+		r.settled()
+		client, hangUp, err := r.DialSFTP(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hangUp()
+		reading := must(client.Open("/result/TDU-fund_summary.json"))(t)
+		must(r.Admin.ResetSandbox(t.Context()))(t)
+		equal(t, "balance", r.balance(), "0.00 0.00")
+		equal(t, "number of results", len(must(client.ReadDir("/result"))(t)), 0)
+		if _, err := reading.Read(make([]byte, 10)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("reading what the reset has removed: %v", err)
+		}
+		r.stop()
+		r = startConfig(t, cfg)
+		r.fund("100.00", "100.00")
+		r.verify()
+	})
 }
 
 func TestDatabaseOfTheOtherKindIsRefused(t *testing.T) {
 	t.Parallel()
-	sandbox, production := testConfig(t, t.TempDir(), store.Settings{}), productionConfig(t)
-	startConfig(t, sandbox).stop()
-	s := must(Start(t.Context(), production))(t)
-	if err := s.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	sandbox.Data, production.Data = production.Data, sandbox.Data
-	if _, err := Start(t.Context(), production); err == nil || !strings.Contains(err.Error(), "database of a sandbox") {
-		t.Errorf("production over a sandbox's database: %v", err)
-	}
-	if _, err := StartSandbox(t.Context(), sandbox); err == nil || !strings.Contains(err.Error(), "not a sandbox's folder") {
-		t.Errorf("a sandbox over production's folder: %v", err)
-	}
-	if _, err := os.Stat(filepath.Join(sandbox.Data, "keys")); err == nil {
-		t.Error("a sandbox's keys were made in production's folder")
-	}
-	if err := os.MkdirAll(filepath.Join(sandbox.Data, "keys"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(sandbox.Data, "keys", "admin_token"), []byte("a token of a sandbox"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := StartSandbox(t.Context(), sandbox); err == nil || !strings.Contains(err.Error(), "database of a production") {
-		t.Errorf("a sandbox over production's database: %v", err)
-	}
-	sandbox.Data = production.Data
-	startConfig(t, sandbox) // it is unharmed
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		sandbox, production := testConfig(t, engine, store.Settings{}), productionConfig(t, engine)
+		startConfig(t, sandbox).stop()
+		s := must(Start(t.Context(), production))(t)
+		if err := s.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		sandbox.Data, production.Data = production.Data, sandbox.Data
+		sandbox.Database, production.Database = production.Database, sandbox.Database
+		if _, err := Start(t.Context(), production); err == nil || !strings.Contains(err.Error(), "database of a sandbox") {
+			t.Errorf("production over a sandbox's database: %v", err)
+		}
+		if engine == storetest.SQLite { // the file shows whose folder it is
+			if _, err := StartSandbox(t.Context(), sandbox); err == nil || !strings.Contains(err.Error(), "not a sandbox's folder") {
+				t.Errorf("a sandbox over production's folder: %v", err)
+			}
+			if _, err := os.Stat(filepath.Join(sandbox.Data, "keys")); err == nil {
+				t.Error("a sandbox's keys were made in production's folder")
+			}
+			if err := os.MkdirAll(filepath.Join(sandbox.Data, "keys"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(sandbox.Data, "keys", "admin_token"), []byte("a token of a sandbox"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := StartSandbox(t.Context(), sandbox); err == nil || !strings.Contains(err.Error(), "database of a production") {
+			t.Errorf("a sandbox over production's database: %v", err)
+		}
+		sandbox.Data, sandbox.Database = production.Data, production.Database
+		startConfig(t, sandbox) // it is unharmed
+	})
 }
 
 // productionConfig has TLS by a certificate for infinia.example.
-func productionConfig(t *testing.T) Config {
+func productionConfig(t *testing.T, engine storetest.Engine) Config {
 	t.Helper()
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"infinia.example"}, NotAfter: time.Now().Add(time.Hour)}
 	cert := must(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))(t)
 	private := must(x509.MarshalPKCS8PrivateKey(key))(t)
 	dir := t.TempDir()
-	cfg := Config{Data: filepath.Join(dir, "data"), HTTP: "127.0.0.1:0", SFTP: "127.0.0.1:0", PublicURL: "https://infinia.example",
+	cfg := Config{Data: filepath.Join(dir, "data"), Database: databaseOf(t, engine), HTTP: "127.0.0.1:0", SFTP: "127.0.0.1:0", PublicURL: "https://infinia.example",
 		AdminTokens: map[string]string{"olga": "token-of-operator-olga"}, TLSCert: filepath.Join(dir, "cert.pem"), TLSKey: filepath.Join(dir, "key.pem"),
 		CallsPerSecond: 1e6, Log: testLog(t)}
 	for path, block := range map[string]*pem.Block{cfg.TLSCert: {Type: "CERTIFICATE", Bytes: cert}, cfg.TLSKey: {Type: "PRIVATE KEY", Bytes: private}} {
@@ -277,7 +288,7 @@ func browserOf(t *testing.T, s *Server, cfg Config) *http.Transport {
 
 func TestTLSByFiles(t *testing.T) {
 	t.Parallel()
-	cfg := productionConfig(t)
+	cfg := productionConfig(t, storetest.SQLite)
 	s := must(Start(t.Context(), cfg))(t)
 	defer s.Close(t.Context()) //nolint:errcheck // tested elsewhere
 	transport := browserOf(t, s, cfg)
@@ -298,34 +309,36 @@ func TestTLSByFiles(t *testing.T) {
 
 func TestWrongConfigurationIsRefused(t *testing.T) {
 	t.Parallel()
-	taken := must(net.Listen("tcp", "127.0.0.1:0"))(t)
-	defer taken.Close()
-	good := productionConfig(t)
-	for want, change := range map[string]func(*Config){
-		"data folder":           func(c *Config) { c.Data = "" },
-		"at least one operator": func(c *Config) { c.AdminTokens = nil },
-		"operator ivan":         func(c *Config) { c.AdminTokens = map[string]string{"ivan": "short"} },
-		"public URL with https": func(c *Config) { c.PublicURL = "http://infinia.example" },
-		"public URL":            func(c *Config) { c.PublicURL = "" },
-		"both a certificate":    func(c *Config) { c.TLSKey = "" },
-		"TLS: ":                 func(c *Config) { c.TLSCert = c.TLSKey },
-		"HTTP: ":                func(c *Config) { c.HTTP = taken.Addr().String() },
-		"SFTP: ":                func(c *Config) { c.SFTP = taken.Addr().String() },
-	} {
-		cfg := good
-		change(&cfg)
-		if s, err := Start(t.Context(), cfg); err == nil {
-			t.Errorf("%s: it was accepted", want)
-			s.Close(t.Context()) //nolint:errcheck // it should not be there
-		} else if !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", want, err)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		taken := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+		defer taken.Close()
+		good := productionConfig(t, engine)
+		for want, change := range map[string]func(*Config){
+			"data folder":           func(c *Config) { c.Data = "" },
+			"at least one operator": func(c *Config) { c.AdminTokens = nil },
+			"operator ivan":         func(c *Config) { c.AdminTokens = map[string]string{"ivan": "short"} },
+			"public URL with https": func(c *Config) { c.PublicURL = "http://infinia.example" },
+			"public URL":            func(c *Config) { c.PublicURL = "" },
+			"both a certificate":    func(c *Config) { c.TLSKey = "" },
+			"TLS: ":                 func(c *Config) { c.TLSCert = c.TLSKey },
+			"HTTP: ":                func(c *Config) { c.HTTP = taken.Addr().String() },
+			"SFTP: ":                func(c *Config) { c.SFTP = taken.Addr().String() },
+		} {
+			cfg := good
+			change(&cfg)
+			if s, err := Start(t.Context(), cfg); err == nil {
+				t.Errorf("%s: it was accepted", want)
+				s.Close(t.Context()) //nolint:errcheck // it should not be there
+			} else if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v", want, err)
+			}
 		}
-	}
-	s := must(Start(t.Context(), good))(t) // nothing of the failed starts is left
-	if err := s.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if err := s.Close(t.Context()); err != nil {
-		t.Errorf("closed twice: %v", err)
-	}
+		s := must(Start(t.Context(), good))(t) // nothing of the failed starts is left
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Errorf("closed twice: %v", err)
+		}
+	})
 }

@@ -112,153 +112,159 @@ func (r *rig) stopAtFile(requestNo string) (taken <-chan struct{}, release func(
 
 func TestSFTPUploadGoesFromProcessingToSuccess(t *testing.T) {
 	t.Parallel()
-	r := start(t, store.Settings{})
-	r.bind(seller)
-	r.runSFTP("put " + r.local("TDU-1.csv", heading+sale(seller, "ORDER-1", "100.00")) + " /upload/TDU-1.csv.part")
-	if status, refusal := r.fileState("TDU-1"); refusal != "BIZ-002 requestNo" {
-		t.Errorf("under its temporary name the file is %q %q", status, refusal)
-	}
-	taken, release := r.stopAtFile("TDU-1")
-	r.runSFTP("rename /upload/TDU-1.csv.part /upload/TDU-1.csv")
-	storetest.Until(t, "the file to be taken over", func() bool {
-		select {
-		case <-taken:
-			return true
-		default:
-			return false
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := start(t, engine, store.Settings{})
+		r.bind(seller)
+		r.runSFTP("put " + r.local("TDU-1.csv", heading+sale(seller, "ORDER-1", "100.00")) + " /upload/TDU-1.csv.part")
+		if status, refusal := r.fileState("TDU-1"); refusal != "BIZ-002 requestNo" {
+			t.Errorf("under its temporary name the file is %q %q", status, refusal)
 		}
+		taken, release := r.stopAtFile("TDU-1")
+		r.runSFTP("rename /upload/TDU-1.csv.part /upload/TDU-1.csv")
+		storetest.Until(t, "the file to be taken over", func() bool {
+			select {
+			case <-taken:
+				return true
+			default:
+				return false
+			}
+		})
+		if status, refusal := r.fileState("TDU-1"); status != infinia.FileProcessing {
+			t.Errorf("taken over, the file is %q %q", status, refusal)
+		}
+		release()
+		rep := r.judged("TDU-1", 1)
+		equal(t, "status", rep.Status, infinia.FileSuccess)
+		equal(t, "acceptedRows", rep.AcceptedRows, "1")
+		equal(t, "available", r.available(), "100.00 100.00 0.00 0.00 0.00")
+		r.verify()
 	})
-	if status, refusal := r.fileState("TDU-1"); status != infinia.FileProcessing {
-		t.Errorf("taken over, the file is %q %q", status, refusal)
-	}
-	release()
-	rep := r.judged("TDU-1", 1)
-	equal(t, "status", rep.Status, infinia.FileSuccess)
-	equal(t, "acceptedRows", rep.AcceptedRows, "1")
-	equal(t, "available", r.available(), "100.00 100.00 0.00 0.00 0.00")
-	r.verify()
 }
 
 func TestErrorFileIsMendedAndSentBack(t *testing.T) {
 	t.Parallel()
-	r := start(t, store.Settings{})
-	r.bind(seller)
-	bad := func(orderID string, changes ...string) string {
-		return strings.NewReplacer(changes...).Replace(sale(seller, orderID, "100.00"))
-	}
-	content := heading +
-		sale(seller, "ORDER-1", "100.00") +
-		bad("ORDER-2", "Lamp", "\"Lamp,\nin two lines\"") + // sound, on lines 3 and 4
-		bad("ORDER-3", "CNH", "CNX", "USA", "XXX") +
-		sale(seller, "ORDER-4", "100.00") +
-		bad("ORDER-5", "2026-02-01 10:00:00", "yesterday", "Shipped,,SF1", "Shipped,,") +
-		bad("ORDER-6", seller, "SELLER-2", "https://store", "store")
-	want := map[int][]string{
-		5: {"transactionCurrency:", "country:"},
-		7: {"transactionTime:", "logisticsTrackingNo:"},
-		8: {"storeUrl:", "sellerId:"},
-	}
-	r.put("TDU-1.csv", content)
-	rep := r.judged("TDU-1", 1)
-	equal(t, "status", rep.Status, infinia.FileFailed)
-	equal(t, "rows", rep.TotalRows+" "+rep.AcceptedRows+" "+rep.RejectedRows, "6 0 3")
-	equal(t, "available", r.available(), "0.00 0.00 0.00 0.00 0.00")
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := start(t, engine, store.Settings{})
+		r.bind(seller)
+		bad := func(orderID string, changes ...string) string {
+			return strings.NewReplacer(changes...).Replace(sale(seller, orderID, "100.00"))
+		}
+		content := heading +
+			sale(seller, "ORDER-1", "100.00") +
+			bad("ORDER-2", "Lamp", "\"Lamp,\nin two lines\"") + // sound, on lines 3 and 4
+			bad("ORDER-3", "CNH", "CNX", "USA", "XXX") +
+			sale(seller, "ORDER-4", "100.00") +
+			bad("ORDER-5", "2026-02-01 10:00:00", "yesterday", "Shipped,,SF1", "Shipped,,") +
+			bad("ORDER-6", seller, "SELLER-2", "https://store", "store")
+		want := map[int][]string{
+			5: {"transactionCurrency:", "country:"},
+			7: {"transactionTime:", "logisticsTrackingNo:"},
+			8: {"storeUrl:", "sellerId:"},
+		}
+		r.put("TDU-1.csv", content)
+		rep := r.judged("TDU-1", 1)
+		equal(t, "status", rep.Status, infinia.FileFailed)
+		equal(t, "rows", rep.TotalRows+" "+rep.AcceptedRows+" "+rep.RejectedRows, "6 0 3")
+		equal(t, "available", r.available(), "0.00 0.00 0.00 0.00 0.00")
 
-	fetched := r.fetch(rep.ErrorFileURL, "")
-	client, hangUp, err := r.DialSFTP(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer hangUp()
-	storetest.Until(t, "the error file in /result", func() bool {
-		_, err := client.Stat("/result/TDU-1_error.csv")
-		return err == nil
-	})
-	if got := r.get("/result/TDU-1_error.csv"); got != fetched {
-		t.Errorf("by SFTP:\n%s\nby the link:\n%s", got, fetched)
-	}
-	rows, err := csv.NewReader(strings.NewReader(fetched)).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "number of lines", len(rows), 7)
-	equal(t, "added columns", strings.Join(rows[0][19:], ","), "lineNumber,errorCount,errors")
-	lines := strings.Split(content, "\n")
-	for _, row := range rows[1:] {
-		var line, count int
-		if _, err := fmt.Sscan(row[19]+" "+row[20], &line, &count); err != nil {
+		fetched := r.fetch(rep.ErrorFileURL, "")
+		client, hangUp, err := r.DialSFTP(t.Context())
+		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(lines[line-1], row[1]) {
-			t.Errorf("line %d is not that of %s", line, row[1])
+		defer hangUp()
+		storetest.Until(t, "the error file in /result", func() bool {
+			_, err := client.Stat("/result/TDU-1_error.csv")
+			return err == nil
+		})
+		if got := r.get("/result/TDU-1_error.csv"); got != fetched {
+			t.Errorf("by SFTP:\n%s\nby the link:\n%s", got, fetched)
 		}
-		equal(t, fmt.Sprintf("errorCount of line %d", line), count, len(want[line]))
-		var named []string
-		for text := range strings.SplitSeq(row[21], " | ") {
-			named = append(named, strings.SplitAfter(text, ":")[0])
+		rows, err := csv.NewReader(strings.NewReader(fetched)).ReadAll()
+		if err != nil {
+			t.Fatal(err)
 		}
-		if want := strings.Join(want[line], " "); strings.Join(named, " ") != want {
-			t.Errorf("line %d: errors of %q, want of %q: %s", line, named, want, row[21])
+		equal(t, "number of lines", len(rows), 7)
+		equal(t, "added columns", strings.Join(rows[0][19:], ","), "lineNumber,errorCount,errors")
+		lines := strings.Split(content, "\n")
+		for _, row := range rows[1:] {
+			var line, count int
+			if _, err := fmt.Sscan(row[19]+" "+row[20], &line, &count); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(lines[line-1], row[1]) {
+				t.Errorf("line %d is not that of %s", line, row[1])
+			}
+			equal(t, fmt.Sprintf("errorCount of line %d", line), count, len(want[line]))
+			var named []string
+			for text := range strings.SplitSeq(row[21], " | ") {
+				named = append(named, strings.SplitAfter(text, ":")[0])
+			}
+			if want := strings.Join(want[line], " "); strings.Join(named, " ") != want {
+				t.Errorf("line %d: errors of %q, want of %q: %s", line, named, want, row[21])
+			}
 		}
-	}
 
-	mended := strings.NewReplacer("CNX", "CNH", "XXX", "USA", "yesterday", "2026-02-01 10:00:00", "Shipped,,,", "Shipped,,SF1,", "SELLER-2", seller,
-		",store.example", ",https://store.example").Replace(fetched)
-	r.put("TDU-1.csv", mended)
-	rep = r.judged("TDU-1", 2)
-	equal(t, "status", rep.Status, infinia.FileSuccess)
-	equal(t, "rows", rep.TotalRows+" "+rep.AcceptedRows+" "+rep.RejectedRows, "6 6 0")
-	equal(t, "link to errors", rep.ErrorFileURL, "")
-	equal(t, "available", r.available(), "600.00 600.00 0.00 0.00 0.00")
-	r.verify()
+		mended := strings.NewReplacer("CNX", "CNH", "XXX", "USA", "yesterday", "2026-02-01 10:00:00", "Shipped,,,", "Shipped,,SF1,", "SELLER-2", seller,
+			",store.example", ",https://store.example").Replace(fetched)
+		r.put("TDU-1.csv", mended)
+		rep = r.judged("TDU-1", 2)
+		equal(t, "status", rep.Status, infinia.FileSuccess)
+		equal(t, "rows", rep.TotalRows+" "+rep.AcceptedRows+" "+rep.RejectedRows, "6 6 0")
+		equal(t, "link to errors", rep.ErrorFileURL, "")
+		equal(t, "available", r.available(), "600.00 600.00 0.00 0.00 0.00")
+		r.verify()
+	})
 }
 
 // TestResultsOutliveTheFolder: what an app was told is in the database alone, so that any node over it tells the same.
 func TestResultsOutliveTheFolder(t *testing.T) {
 	t.Parallel()
-	cfg := testConfig(t, t.TempDir(), store.Settings{})
-	r := startConfig(t, cfg)
-	r.bind(seller)
-	r.put("TDU-1.csv", heading+sale(seller, "ORDER-1", "0.00"))
-	rep := r.judged("TDU-1", 1)
-	r.put("TDU-2.csv", heading+sale(seller, "ORDER-2", "100.00"))
-	r.judged("TDU-2", 1)
-	r.settled()
-	was := r.get("/result/TDU-1_error.csv")
-	if entries := must(os.ReadDir(filepath.Join(cfg.Data, "files", r.File.AppID, "intake", "kept")))(t); len(entries) != 0 {
-		t.Errorf("%d copies of uploads are left in the folder", len(entries))
-	}
-	token := strings.TrimPrefix(rep.ErrorFileURL, r.URL)
-	r.stop()
-	if err := os.RemoveAll(filepath.Join(cfg.Data, "files")); err != nil {
-		t.Fatal(err)
-	}
-
-	r = startConfig(t, cfg)
-	r.DB.Clock.Advance(23 * time.Hour) // a link is valid for 24
-	equal(t, "error file by the link", r.fetch(r.URL+token, ""), was)
-	r.DB.Clock.Advance(23 * time.Hour) // the sweep has looked at everything
-	r.settled()
-	listing := string(must(r.sftp("ls -l /result").Output())(t))
-	for _, name := range []string{"TDU-1_error.csv", "TDU-1_summary.json", "TDU-2_summary.json"} {
-		if !strings.Contains(listing, name) {
-			t.Errorf("%s is not in\n%s", name, listing)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		cfg := testConfig(t, engine, store.Settings{})
+		r := startConfig(t, cfg)
+		r.bind(seller)
+		r.put("TDU-1.csv", heading+sale(seller, "ORDER-1", "0.00"))
+		rep := r.judged("TDU-1", 1)
+		r.put("TDU-2.csv", heading+sale(seller, "ORDER-2", "100.00"))
+		r.judged("TDU-2", 1)
+		r.settled()
+		was := r.get("/result/TDU-1_error.csv")
+		if entries := must(os.ReadDir(filepath.Join(cfg.Data, "files", r.File.AppID, "intake", "kept")))(t); len(entries) != 0 {
+			t.Errorf("%d copies of uploads are left in the folder", len(entries))
 		}
-	}
-	equal(t, "error file by SFTP", r.get("/result/TDU-1_error.csv"), was)
-	if got := r.get("/result/TDU-2_summary.json"); !strings.Contains(got, `"status": "SUCCESS"`) {
-		t.Errorf("summary: %s", got)
-	}
-	file := must(r.Admin.Files(t.Context(), admin.FilesFilter{RequestNo: "TDU-1"}))(t).Items[0]
-	body := must(r.Admin.FileErrors(t.Context(), file.ID))(t)
-	defer body.Close()
-	equal(t, "error file by the operator's API", string(must(io.ReadAll(body))(t)), was)
+		token := strings.TrimPrefix(rep.ErrorFileURL, r.URL)
+		r.stop()
+		if err := os.RemoveAll(filepath.Join(cfg.Data, "files")); err != nil {
+			t.Fatal(err)
+		}
 
-	// Other bytes are the next attempt of what failed there.
-	r.put("TDU-1.csv", heading+sale(seller, "ORDER-1", "50.00"))
-	equal(t, "status", r.judged("TDU-1", 2).Status, infinia.FileSuccess)
-	equal(t, "available", r.available(), "150.00 150.00 0.00 0.00 0.00")
-	r.verify()
+		r = startConfig(t, cfg)
+		r.DB.Clock.Advance(23 * time.Hour) // a link is valid for 24
+		equal(t, "error file by the link", r.fetch(r.URL+token, ""), was)
+		r.DB.Clock.Advance(23 * time.Hour) // the sweep has looked at everything
+		r.settled()
+		listing := string(must(r.sftp("ls -l /result").Output())(t))
+		for _, name := range []string{"TDU-1_error.csv", "TDU-1_summary.json", "TDU-2_summary.json"} {
+			if !strings.Contains(listing, name) {
+				t.Errorf("%s is not in\n%s", name, listing)
+			}
+		}
+		equal(t, "error file by SFTP", r.get("/result/TDU-1_error.csv"), was)
+		if got := r.get("/result/TDU-2_summary.json"); !strings.Contains(got, `"status": "SUCCESS"`) {
+			t.Errorf("summary: %s", got)
+		}
+		file := must(r.Admin.Files(t.Context(), admin.FilesFilter{RequestNo: "TDU-1"}))(t).Items[0]
+		body := must(r.Admin.FileErrors(t.Context(), file.ID))(t)
+		defer body.Close()
+		equal(t, "error file by the operator's API", string(must(io.ReadAll(body))(t)), was)
+
+		// Other bytes are the next attempt of what failed there.
+		r.put("TDU-1.csv", heading+sale(seller, "ORDER-1", "50.00"))
+		equal(t, "status", r.judged("TDU-1", 2).Status, infinia.FileSuccess)
+		equal(t, "available", r.available(), "150.00 150.00 0.00 0.00 0.00")
+		r.verify()
+	})
 }
 
 // settled waits until nothing is due.
@@ -277,46 +283,48 @@ func (r *rig) settled() {
 // Ctrl-C in OpenSSH's sftp closes the file as if it were whole.
 func TestUploadCutByCtrlCIsResumed(t *testing.T) {
 	t.Parallel()
-	const quiet = time.Hour
-	r := start(t, store.Settings{UploadQuietSeconds: int64(quiet.Seconds())})
-	r.bind(seller)
-	rows := []string{heading}
-	for i := range 2500 {
-		rows = append(rows, sale(seller, fmt.Sprintf("ORDER-%d", i), "1.00"))
-	}
-	content := strings.Join(rows, "")
-	local := r.local("TDU-1.csv", content)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		const quiet = time.Hour
+		r := start(t, engine, store.Settings{UploadQuietSeconds: int64(quiet.Seconds())})
+		r.bind(seller)
+		rows := []string{heading}
+		for i := range 2500 {
+			rows = append(rows, sale(seller, fmt.Sprintf("ORDER-%d", i), "1.00"))
+		}
+		content := strings.Join(rows, "")
+		local := r.local("TDU-1.csv", content)
 
-	cut := r.sftp("put "+local+" /upload/TDU-1.csv", "-l", "1000") // kbit/s
-	cut.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cut.Start(); err != nil {
-		t.Fatal(err)
-	}
-	storetest.Until(t, "a part of the file", func() bool { return r.size("upload/TDU-1.csv") >= 64<<10 })
-	if err := cut.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	cut.Wait() //nolint:errcheck // how it ends differs between versions
-	if n := r.size("upload/TDU-1.csv"); n >= len(content) {
-		t.Fatalf("all %d bytes were there before the signal", n)
-	}
+		cut := r.sftp("put "+local+" /upload/TDU-1.csv", "-l", "1000") // kbit/s
+		cut.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cut.Start(); err != nil {
+			t.Fatal(err)
+		}
+		storetest.Until(t, "a part of the file", func() bool { return r.size("upload/TDU-1.csv") >= 64<<10 })
+		if err := cut.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		cut.Wait() //nolint:errcheck // how it ends differs between versions
+		if n := r.size("upload/TDU-1.csv"); n >= len(content) {
+			t.Fatalf("all %d bytes were there before the signal", n)
+		}
 
-	r.DB.Clock.Advance(quiet / 2)
-	r.passFile("TDU-before")
-	if status, refusal := r.fileState("TDU-1"); refusal != "BIZ-002 requestNo" {
-		t.Errorf("cut, the file is %q %q", status, refusal)
-	}
-	r.runSFTP("reput " + local + " /upload/TDU-1.csv")
-	r.DB.Clock.Advance(quiet * 3 / 4) // more than the quiet time since the cut, less than that since the end
-	r.passFile("TDU-after")
-	if status, refusal := r.fileState("TDU-1"); refusal != "BIZ-002 requestNo" {
-		t.Errorf("resumed, the file is %q %q", status, refusal)
-	}
-	r.DB.Clock.Advance(quiet)
-	rep := r.judged("TDU-1", 1)
-	equal(t, "status", rep.Status, infinia.FileSuccess)
-	equal(t, "acceptedRows", rep.AcceptedRows, "2500")
-	r.verify()
+		r.DB.Clock.Advance(quiet / 2)
+		r.passFile("TDU-before")
+		if status, refusal := r.fileState("TDU-1"); refusal != "BIZ-002 requestNo" {
+			t.Errorf("cut, the file is %q %q", status, refusal)
+		}
+		r.runSFTP("reput " + local + " /upload/TDU-1.csv")
+		r.DB.Clock.Advance(quiet * 3 / 4) // more than the quiet time since the cut, less than that since the end
+		r.passFile("TDU-after")
+		if status, refusal := r.fileState("TDU-1"); refusal != "BIZ-002 requestNo" {
+			t.Errorf("resumed, the file is %q %q", status, refusal)
+		}
+		r.DB.Clock.Advance(quiet)
+		rep := r.judged("TDU-1", 1)
+		equal(t, "status", rep.Status, infinia.FileSuccess)
+		equal(t, "acceptedRows", rep.AcceptedRows, "2500")
+		r.verify()
+	})
 }
 
 // passFile sends another file through, so that whatever was due before it has been seen.

@@ -114,11 +114,10 @@ type stressNode struct {
 // setUp makes the app with its sellers. A node has a folder of its own, and all have the app's keys in common.
 func (s *site) setUp(engine storetest.Engine) {
 	s.t.Helper()
-	cfg := testConfig(s.t, s.t.TempDir(), store.Settings{SettleDelayMillis: 50})
+	cfg := testConfig(s.t, engine, store.Settings{SettleDelayMillis: 50})
+	s.database = cfg.Database
 	s.nodes = []*stressNode{{data: cfg.Data}}
 	if engine == storetest.Postgres {
-		s.database = engine.New(s.t)
-		cfg.Database = s.database
 		s.nodes = append(s.nodes, &stressNode{data: s.t.TempDir()})
 	}
 	r := startConfig(s.t, cfg)

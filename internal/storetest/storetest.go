@@ -74,7 +74,7 @@ func wait(most time.Duration, what string, done func() (bool, error)) error {
 func (e Engine) Exec(t testing.TB, database, statement string) {
 	t.Helper()
 	if e == SQLite {
-		db, err := sql.Open("sqlite", database)
+		db, err := sql.Open("sqlite", database+"?_pragma=busy_timeout(5000)")
 		if err != nil {
 			t.Fatal(err)
 		}
