@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 // Every command explains itself: a line of usage, and of each flag what it is, in place of kong's word for its type.
@@ -80,71 +82,77 @@ func TestVariables(t *testing.T) {
 }
 
 func TestServe(t *testing.T) {
-	dir := t.TempDir()
-	operators, token := filepath.Join(dir, "operators"), filepath.Join(dir, "token")
-	write(t, operators, "ada 0123456789abcdef\n")
-	write(t, token, "0123456789abcdef\n")
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	log, w := io.Pipe()
-	code := make(chan int, 1)
-	go func() {
-		code <- run(ctx, []string{"serve", "--data", filepath.Join(dir, "data"), "--behind-proxy", "--public-url", "https://pay.example.com",
-			"--operators", operators, "--http", "127.0.0.1:0", "--sftp", "127.0.0.1:0"}, nil, io.Discard, w)
-		w.Close()
-	}()
-	lines := bufio.NewScanner(log)
-	var ready struct{ Msg, HTTP string }
-	for ready.Msg != "ready" {
-		if !lines.Scan() {
-			t.Fatal("it ended before it was ready")
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		dir := t.TempDir()
+		operators, token := filepath.Join(dir, "operators"), filepath.Join(dir, "token")
+		write(t, operators, "ada 0123456789abcdef\n")
+		write(t, token, "0123456789abcdef\n")
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		args := []string{"serve", "--data", filepath.Join(dir, "data"), "--behind-proxy", "--public-url", "https://pay.example.com",
+			"--operators", operators, "--http", "127.0.0.1:0", "--sftp", "127.0.0.1:0"}
+		if engine == storetest.Postgres {
+			args = append(args, "--db", engine.New(t))
 		}
-		if err := json.Unmarshal(lines.Bytes(), &ready); err != nil {
+		log, w := io.Pipe()
+		code := make(chan int, 1)
+		go func() {
+			code <- run(ctx, args, nil, io.Discard, w)
+			w.Close()
+		}()
+		lines := bufio.NewScanner(log)
+		var ready struct{ Msg, HTTP string }
+		for ready.Msg != "ready" {
+			if !lines.Scan() {
+				t.Fatal("it ended before it was ready")
+			}
+			if err := json.Unmarshal(lines.Bytes(), &ready); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rest := make(chan string, 1)
+		go func() {
+			var b strings.Builder
+			for lines.Scan() {
+				b.WriteString(lines.Text() + "\n")
+			}
+			rest <- b.String()
+		}()
+
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, ready.HTTP+"/readyz", nil)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	rest := make(chan string, 1)
-	go func() {
-		var b strings.Builder
-		for lines.Scan() {
-			b.WriteString(lines.Text() + "\n")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
 		}
-		rest <- b.String()
-	}()
-
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, ready.HTTP+"/readyz", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Errorf("readyz: %s", resp.Status)
-	}
-	verb := func(args ...string) (int, string, string) {
-		var out, errOut bytes.Buffer
-		code := run(ctx, append(slices.Clone(args), "--admin", ready.HTTP, "--token-file", token), nil, &out, &errOut)
-		return code, out.String(), errOut.String()
-	}
-	if code, out, errOut := verb("ledger", "verify"); code != 0 || !strings.HasPrefix(out, "sound: ") {
-		t.Errorf("ledger verify: %d %s %s", code, out, errOut)
-	}
-	for _, args := range [][]string{{"clock", "show"}, {"clock", "advance", "1h"}, {"fault", "list"}, {"reset"}} {
-		code, _, errOut := verb(args...)
-		if code != 1 || !strings.Contains(errOut, "hint: only a sandbox has this verb") {
-			t.Errorf("%v in production: %d %s", args, code, errOut)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("readyz: %s", resp.Status)
 		}
-	}
-	stop()
-	if c := <-code; c != 0 {
-		t.Errorf("exit code %d", c)
-	}
-	if text := <-rest; !strings.Contains(text, `"msg":"stopping"`) {
-		t.Errorf("log: %s", text)
-	}
+		verb := func(args ...string) (int, string, string) {
+			var out, errOut bytes.Buffer
+			code := run(ctx, append(slices.Clone(args), "--admin", ready.HTTP, "--token-file", token), nil, &out, &errOut)
+			return code, out.String(), errOut.String()
+		}
+		if code, out, errOut := verb("ledger", "verify"); code != 0 || !strings.HasPrefix(out, "sound: ") {
+			t.Errorf("ledger verify: %d %s %s", code, out, errOut)
+		}
+		for _, args := range [][]string{{"clock", "show"}, {"clock", "advance", "1h"}, {"fault", "list"}, {"reset"}} {
+			code, _, errOut := verb(args...)
+			if code != 1 || !strings.Contains(errOut, "hint: only a sandbox has this verb") {
+				t.Errorf("%v in production: %d %s", args, code, errOut)
+			}
+		}
+		stop()
+		if c := <-code; c != 0 {
+			t.Errorf("exit code %d", c)
+		}
+		if text := <-rest; !strings.Contains(text, `"msg":"stopping"`) {
+			t.Errorf("log: %s", text)
+		}
+	})
 }
 
 func write(t *testing.T, path, text string) {

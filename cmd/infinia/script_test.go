@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,6 +20,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/openinfinia/infinia/internal/server"
+	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/storetest"
 )
 
 var update = flag.Bool("update", false, "write what the commands print into the scripts")
@@ -27,8 +30,11 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"infinia": main})
 }
 
-// TestScripts runs the program as a shell would. Each script has a folder of its own, with a place for a sandbox in box.
-func TestScripts(t *testing.T) {
+// TestScripts runs the program as a shell would. Each script has a folder of its own, with a place for a sandbox in box, and
+// a database of its own in $DB, which the conditions [sqlite] and [postgres] tell apart.
+func TestScripts(t *testing.T) { storetest.Each(t, scripts) }
+
+func scripts(t *testing.T, engine storetest.Engine) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		UpdateScripts:      *update,
@@ -40,8 +46,20 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("KEYS", keys)
 			env.Setenv("INFINIA_DATA", filepath.Join(env.WorkDir, "box"))
+			env.Setenv("DB", "box/infinia.db")
+			if engine == storetest.Postgres {
+				env.Setenv("DB", engine.New(env.T().(testing.TB)))
+				env.Setenv("INFINIA_DB", env.Getenv("DB"))
+			}
+			env.Values["test"] = env.T()
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each command waits a second at its end
 			return giveKey(keys, filepath.Join(env.WorkDir, "box", "keys"))
+		},
+		Condition: func(cond string) (bool, error) {
+			if !slices.Contains([]storetest.Engine{storetest.SQLite, storetest.Postgres}, storetest.Engine(cond)) {
+				return false, fmt.Errorf("there is no engine %s", cond)
+			}
+			return cond == string(engine), nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"ready":   ready,
@@ -119,11 +137,11 @@ func confirm(ts *testscript.TestScript, neg bool, args []string) {
 
 // execSQL changes a database behind the program's back.
 func execSQL(ts *testscript.TestScript, neg bool, args []string) {
-	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
-	ts.Check(err)
-	defer db.Close()
-	_, err = db.Exec(args[1])
-	ts.Check(err)
+	engine, database := storetest.Postgres, args[0]
+	if !store.IsPostgres(database) {
+		engine, database = storetest.SQLite, ts.MkAbs(database)
+	}
+	engine.Exec(ts.Value("test").(testing.TB), database, args[1])
 }
 
 // damage overwrites a page of a database.
