@@ -1,6 +1,7 @@
 package op
 
 import (
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -221,6 +222,83 @@ func plainShare(ctx context.Context, pool *pgxpool.Pool, n int64) error {
 		_, err = tx.Exec(ctx, posting, id+2, id, sides["evidence"].id, sides["evidence"].no, sides["evidence"].balance, sides["used"].id, sides["used"].no, sides["used"].balance)
 		return err
 	})
+}
+
+// BenchmarkBareRows is what the settled shares on SQLite are held against: the same rows in the same groups of 256 by
+// prepared statements alone, nothing read, judged or answered.
+func BenchmarkBareRows(b *testing.B) {
+	database := storetest.SQLite.New(b)
+	books, _ := benchEngine(b, database)
+	if err := books.Close(); err != nil {
+		b.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+database+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(8000)&_pragma=cache_size(-65536)")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	must := func(err error) {
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	ids := map[string]int64{} // of the accounts
+	rows, err := db.Query("SELECT kind || seller_id, id FROM account")
+	must(err)
+	for rows.Next() {
+		var name string
+		var id int64
+		must(rows.Scan(&name, &id))
+		ids[name] = id
+	}
+	must(errors.Join(rows.Err(), rows.Close()))
+	prepare := func(query string) *sql.Stmt {
+		st, err := db.Prepare(query)
+		must(err)
+		return st
+	}
+	begin, commit := prepare("BEGIN IMMEDIATE"), prepare("COMMIT")
+	request := prepare("INSERT INTO request (id, app_id, operation, request_no, field_hashes, code, fields, record_id, at) VALUES (?, 'demo', 'revenue-sharing/request', ?, ?, '', '', ?, 1)")
+	share := prepare("INSERT INTO share (id, app_id, request_no, seller_id, currency, amount, note, binding_id, state, fail_code, allowed, committed, cap, day, accepted_at, finished_at) VALUES (?, 'demo', ?, ?, 'CNH', 1, '', 1, 'HELD', '', 1, 1, 10000, 1, 1, 0)")
+	ended := prepare("UPDATE share SET state = 'SETTLED', fail_code = '', finished_at = 1 WHERE id = ?")
+	account := prepare("UPDATE account SET balance = ?, held = ?, last_no = ?, last_at = 1, day = 1, day_amount = ? WHERE id = ?")
+	posting := prepare("INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at) VALUES (?, 'share', ?, 1, ?, ?, 1, ?, ?, 1, 1)")
+	task, done := prepare("INSERT INTO task (id, queue, record_id, due_at) VALUES (?, 'settle', ?, 1)"), prepare("DELETE FROM task WHERE id = ?")
+	run := func(st *sql.Stmt, args ...any) {
+		_, err := st.Exec(args...)
+		must(err)
+	}
+	b.ResetTimer()
+	for first := 0; first < b.N; first += 256 {
+		last := min(first+256, b.N)
+		id := func(n, which int) int64 { return 1<<40 + 8*int64(n) + int64(which) }
+		run(begin)
+		for n := first; n < last; n++ {
+			seller, no := fmt.Sprintf("S-%d", n*7919%benchSellers), fmt.Sprintf("R-%d", n)
+			run(request, id(n, 0), no, make([]byte, 40), id(n, 1))
+			run(share, id(n, 1), no, seller)
+			run(account, 0, 1, n/benchSellers, n, ids["used"+seller])
+			run(task, id(n, 2), id(n, 1))
+		}
+		run(account, 1<<59, 256, first, 0, ids["platform"])
+		run(commit)
+		run(begin)
+		for n := first; n < last; n++ {
+			seller, no := fmt.Sprintf("S-%d", n*7919%benchSellers), n/benchSellers+1
+			run(ended, id(n, 1))
+			for _, kind := range []string{"used", "seller", "evidence"} {
+				run(account, n, 0, no, n, ids[kind+seller])
+			}
+			run(posting, id(n, 3), id(n, 1), ids["platform"], n+1, ids["seller"+seller], no)
+			run(posting, id(n, 4), id(n, 1), ids["evidence"+seller], no, ids["used"+seller], no)
+			run(done, id(n, 2))
+		}
+		run(account, 1<<59, 0, last, 0, ids["platform"])
+		run(commit)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "shares/s")
+	b.ReportMetric(0, "ns/op")
 }
 
 var fullPostings = flag.Int("postings", 1_000_000, "in the books of BenchmarkFullBooks")
