@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,7 +29,7 @@ func carriedRows(t *testing.T, engine storetest.Engine) {
 	random := rand.New(rand.NewPCG(1, 2))
 	carried := 0
 	for round := range 60 {
-		units := make([]Unit, 1+random.IntN(8))
+		units := make([]Unit, 1+random.IntN(24))
 		for i := range units {
 			units[i] = randomUnit(random)
 		}
@@ -41,7 +43,11 @@ func carriedRows(t *testing.T, engine storetest.Engine) {
 		if random.IntN(10) == 0 {
 			units = append(units, Unit{Keys: Keys{Apps: []string{"demo"}}, Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error { return q.ResetSellers(ctx) }})
 		}
-		db.DoAll(t.Context(), units)
+		var all sync.WaitGroup
+		for some := range slices.Chunk(units, 1+random.IntN(8)) { // what comes after the first is loaded beside its commit
+			all.Go(func() { db.DoAll(t.Context(), some) })
+		}
+		all.Wait()
 		carried += sameAsDatabase(t, db, round)
 	}
 	if carried == 0 {
@@ -50,7 +56,7 @@ func carriedRows(t *testing.T, engine storetest.Engine) {
 }
 
 func randomUnit(random *rand.Rand) Unit {
-	seller := SellerKey{"demo", fmt.Sprint(random.IntN(5))}
+	seller := SellerKey{"demo", fmt.Sprint(random.IntN(12))}
 	account := AccountKey{"demo", []string{"seller", "used"}[random.IntN(2)], seller.SellerID, "CNH"}
 	amount, bind, refuse, fail := random.Int64N(100), random.IntN(3) == 0, random.IntN(4) == 0, random.IntN(6) == 0
 	share := 1<<40 + random.Int64N(30)
