@@ -180,7 +180,7 @@ func (p *postgres) commit(ctx context.Context, v *View, apart bool) error {
 		}
 		return nil
 	case ok && refused.SeverityUnlocalized == "ERROR": // whichever statement it was, the transaction is void
-		if err = p.failed(err); p.ahead && (refused.Code == changedElsewhere || refused.Code == "23505") {
+		if err = p.failed(err); p.ahead { // a group that loads finds out what it is, on another connection if need be
 			err = fmt.Errorf("%w: %w", errStale, err)
 			p.wary = waryGroups
 		}

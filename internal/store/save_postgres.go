@@ -7,15 +7,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// changedElsewhere is division_by_zero.
-const changedElsewhere = "22012"
-
 // save sends everything that the group has left, and the COMMIT behind it.
 func (p *postgres) save(ctx context.Context, v *View, apart bool) error {
 	b := &pgx.Batch{}
 	if p.ahead {
 		b.Queue("BEGIN")
-		for _, app := range p.apps { // changedElsewhere, should another node have been there
+		for _, app := range p.apps { // a division by zero, should another node have been there
 			b.Queue("UPDATE app SET changes = changes + 1 / (changes = $2)::int WHERE app_id = $1", app, v.Apps.rows[app].Changes)
 		}
 	}

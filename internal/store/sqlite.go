@@ -175,9 +175,12 @@ func (s *sqlite) draw(ctx context.Context, group []*queued) error {
 }
 
 func (s *sqlite) commit(ctx context.Context, v *View, apart bool) error {
+	if apart {
+		return s.save(ctx, v)
+	}
 	foreseen := s.foresee(ctx, v)
 	err := s.save(ctx, v)
-	if next := foreseen(); err == nil && !apart {
+	if next := foreseen(); err == nil {
 		s.carried = v.carry()
 		s.carried.join(next)
 	}

@@ -48,7 +48,7 @@ var (
 // errRaced marks a failure that running the units again one by one mends.
 var errRaced = errors.New("something else came before it")
 
-// errStale marks a group that was judged on rows which were no longer so: it has to be judged on what is there.
+// errStale marks a group that was judged ahead and refused: nothing of it stands, and it has to be judged on what is there.
 var errStale = errors.New("it was judged too early")
 
 const (
