@@ -224,9 +224,9 @@ func plainShare(ctx context.Context, pool *pgxpool.Pool, n int64) error {
 	})
 }
 
-// BenchmarkBareRows is what the settled shares on SQLite are held against: the same rows in the same groups of 256 by
+// BenchmarkBareShares is what the settled shares on SQLite are held against: the same rows in the same groups of 256 by
 // prepared statements alone, nothing read, judged or answered.
-func BenchmarkBareRows(b *testing.B) {
+func BenchmarkBareShares(b *testing.B) {
 	database := storetest.SQLite.New(b)
 	books, _ := benchEngine(b, database)
 	if err := books.Close(); err != nil {

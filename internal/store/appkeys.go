@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rsa"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/openinfinia/infinia/envelope"
@@ -81,9 +80,8 @@ func (db *DB) KeysOf(ctx context.Context, q *pgdb.Queries, appID string) (AppKey
 	return db.parse(rows)
 }
 
-// parse parses the keys that are valid. Parsed ones are kept by fingerprint: reading one again costs nothing.
+// parse parses the keys that are valid, which come oldest first. Parsed ones are kept by fingerprint: reading one again costs nothing.
 func (db *DB) parse(rows []pgdb.AppKey) (keys AppKeys, err error) {
-	slices.SortFunc(rows, func(a, b pgdb.AppKey) int { return int(a.ID - b.ID) })
 	for _, r := range rows {
 		if r.RetiredAt > 0 {
 			continue

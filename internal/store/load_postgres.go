@@ -198,8 +198,9 @@ func (k *Keys) add(o Keys) {
 
 // queueLoad asks for the rows that the view does not have. The apps are locked, and so are in v or will be.
 func (v *View) queueLoad(b *pgx.Batch, keys Keys) {
-	if sellers := unknown(keys.Sellers, func(k SellerKey) bool { return v.bindings[k] != nil }); len(sellers) > 0 {
-		apps, sellers := split(sellers, SellerKey.parts)
+	lacking := v.lacking(keys)
+	if len(lacking.Sellers) > 0 {
+		apps, sellers := split(once(lacking.Sellers), SellerKey.parts)
 		find(b, sellerRows, v.Sellers, sellerKey, pairs+" (SELECT * FROM seller WHERE app_id = k.a AND seller_id = k.b OFFSET 0) r", apps, sellers)
 		bindingRows.each(b, func(r pgdb.Binding) {
 			v.Bindings.found(r.ID, r)
@@ -208,7 +209,7 @@ func (v *View) queueLoad(b *pgx.Batch, keys Keys) {
 		}, pairs+" (SELECT * FROM binding WHERE app_id = k.a AND seller_id = k.b OFFSET 0) r ORDER BY r.id", apps, sellers)
 	}
 	if len(keys.Events) > 0 {
-		apps, sellers := split(unknown(keys.Events, nil), SellerKey.parts)
+		apps, sellers := split(once(keys.Events), SellerKey.parts)
 		deliveryRows.each(b, func(r pgdb.Delivery) {
 			v.Deliveries.found(r.ID, r)
 			k := SellerKey{r.AppID, r.SellerID}
@@ -218,23 +219,23 @@ func (v *View) queueLoad(b *pgx.Batch, keys Keys) {
 	if len(keys.Deliveries) > 0 {
 		find(b, deliveryRows, v.Deliveries, func(r pgdb.Delivery) int64 { return r.ID }, "delivery r WHERE id = ANY($1)", keys.Deliveries)
 	}
-	if shares := unknown(keys.Shares, func(id int64) bool { return v.Shares.asked[id] }); len(shares) > 0 {
-		v.queueShares(b, shares)
+	if len(lacking.Shares) > 0 {
+		v.queueShares(b, once(lacking.Shares))
 	}
-	if owners := unknown(ownersOf(keys.Accounts), func(k AccountKey) bool { return v.books[k] }); len(owners) > 0 {
-		apps, sellers, currencies := split3(owners, func(k AccountKey) (string, string, string) { return k.AppID, k.SellerID, k.Currency })
+	if len(lacking.Accounts) > 0 {
+		apps, sellers, currencies := split3(once(ownersOf(lacking.Accounts)), func(k AccountKey) (string, string, string) { return k.AppID, k.SellerID, k.Currency })
 		find(b, accountRows, v.Accounts, func(r pgdb.Account) AccountKey { return AccountKey{r.AppID, r.Kind, r.SellerID, r.Currency} },
 			triples+" (SELECT * FROM account WHERE app_id = k.a AND seller_id = k.b AND currency = k.c OFFSET 0) r", apps, sellers, currencies)
 	}
 	if len(keys.Deposits) > 0 {
-		currencies, references := split(unknown(keys.Deposits, nil), func(k DepositKey) (string, string) { return k.Currency, k.BankReference })
+		currencies, references := split(once(keys.Deposits), func(k DepositKey) (string, string) { return k.Currency, k.BankReference })
 		find(b, depositRows, v.Deposits, depositKey, pairs+" (SELECT * FROM deposit WHERE currency = k.a AND bank_reference = k.b OFFSET 0) r", currencies, references)
 	}
 	if len(keys.Files) > 0 {
 		find(b, fileRows, v.Files, func(r pgdb.TradeFile) int64 { return r.ID }, "trade_file r WHERE id = ANY($1)", keys.Files)
 	}
-	if len(keys.Requests) > 0 {
-		apps, operations, numbers := split3(unknown(keys.Requests, nil), RequestKey.parts)
+	if len(lacking.Requests) > 0 {
+		apps, operations, numbers := split3(once(lacking.Requests), RequestKey.parts)
 		find(b, requestRows, v.Requests, requestKey, triples+" (SELECT * FROM request WHERE app_id = k.a AND operation = k.b AND request_no = k.c OFFSET 0) r", apps, operations, numbers)
 	}
 	if len(keys.Audits) > 0 {
@@ -254,12 +255,12 @@ func ownersOf(keys []AccountKey) []AccountKey {
 	return owners
 }
 
-// unknown returns each key once, without those that the view has already.
-func unknown[K comparable](keys []K, known func(K) bool) []K {
+// once returns each key once.
+func once[K comparable](keys []K) []K {
 	out := make([]K, 0, len(keys))
 	seen := make(map[K]bool, len(keys))
 	for _, k := range keys {
-		if !seen[k] && (known == nil || !known(k)) {
+		if !seen[k] {
 			seen[k] = true
 			out = append(out, k)
 		}

@@ -231,7 +231,7 @@ func (p *postgres) failed(err error) error {
 	return fmt.Errorf("%w: %w", ErrDatabase, err)
 }
 
-func (p *postgres) read(ctx context.Context, alone bool, fn func(q *pgdb.Queries) error) error {
+func (p *postgres) read(ctx context.Context, single bool, fn func(q *pgdb.Queries) error) error {
 	conn, err := p.pool.Acquire(ctx)
 	if p.closed.Load() {
 		return ErrClosed
@@ -239,7 +239,7 @@ func (p *postgres) read(ctx context.Context, alone bool, fn func(q *pgdb.Queries
 	if err != nil {
 		return absent(ctx, err)
 	}
-	s := &snapshot{conn: conn.Conn(), alone: alone}
+	s := &snapshot{conn: conn.Conn(), single: single}
 	s.renew = func() (err error) {
 		conn.Release()
 		p.pool.Reset() // its connections may be from before a restart or a failover
@@ -284,10 +284,10 @@ func ReadPostgres(ctx context.Context, url string, fn func(q *pgdb.Queries) erro
 
 // snapshot runs queries on the state at the first of them, with which it begins.
 type snapshot struct {
-	conn  *pgx.Conn
-	alone bool // one query comes, which needs no transaction
-	begun bool
-	renew func() error // puts another connection in the place of one that was broken before the first query; may be nil
+	conn   *pgx.Conn
+	single bool // one query comes, which needs no transaction
+	begun  bool
+	renew  func() error // puts another connection in the place of one that was broken before the first query; may be nil
 }
 
 func (s *snapshot) Exec(context.Context, string, ...any) (pgconn.CommandTag, error) {
@@ -311,7 +311,7 @@ func (s *snapshot) Query(ctx context.Context, query string, args ...any) (pgx.Ro
 // begin sends the first query behind the beginning, so that it costs no round trip of its own.
 func (s *snapshot) begin(ctx context.Context, query string, args []any) (_ pgx.Rows, err error) {
 	b := &pgx.Batch{}
-	if !s.alone {
+	if !s.single {
 		b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 	}
 	b.Queue(query, args...)
@@ -321,7 +321,7 @@ func (s *snapshot) begin(ctx context.Context, query string, args []any) (_ pgx.R
 			err = errors.Join(err, results.Close())
 		}
 	}()
-	if !s.alone {
+	if !s.single {
 		if _, err := results.Exec(); err != nil {
 			return nil, err
 		}

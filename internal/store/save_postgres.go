@@ -16,7 +16,7 @@ func (p *postgres) save(ctx context.Context, v *View, apart bool) error {
 			b.Queue("UPDATE app SET changes = changes + 1 / (changes = $2)::int WHERE app_id = $1", app, v.Apps.rows[app].Changes)
 		}
 	}
-	v.save(batchWriter{b})
+	v.save(batchSaver{b})
 	if !p.ahead && len(p.apps) > 0 && (apart || b.Len() > 0) {
 		b.Queue("UPDATE app SET changes = changes + 1 WHERE app_id = ANY($1)", p.apps)
 	}
@@ -32,21 +32,21 @@ func (p *postgres) save(ctx context.Context, v *View, apart bool) error {
 	return p.conn.SendBatch(ctx, b).Close()
 }
 
-// batchWriter sends one statement a table, which has an array for each column.
-type batchWriter struct{ *pgx.Batch }
+// batchSaver sends one statement a table, which has an array for each column.
+type batchSaver struct{ *pgx.Batch }
 
 // few rows are written by a statement each: PostgreSQL needs a quarter of the time that it takes it to unpack arrays.
 const few = 4
 
-func (b batchWriter) insert(t *table, rows []reflect.Value) {
+func (b batchSaver) insert(t *table, rows []reflect.Value) {
 	b.write(rows, t.all, t.insertOne, t.insertAll)
 }
-func (b batchWriter) update(t *table, rows []reflect.Value) {
+func (b batchSaver) update(t *table, rows []reflect.Value) {
 	b.write(rows, t.changing, t.updateOne, t.updateAll)
 }
-func (b batchWriter) deleteTasks(ids []int64) { b.Queue("DELETE FROM task WHERE id = ANY($1)", ids) }
+func (b batchSaver) deleteTasks(ids []int64) { b.Queue("DELETE FROM task WHERE id = ANY($1)", ids) }
 
-func (b batchWriter) write(rows []reflect.Value, fields []int, one, all string) {
+func (b batchSaver) write(rows []reflect.Value, fields []int, one, all string) {
 	if len(rows) <= few {
 		for _, r := range rows {
 			b.Queue(one, arguments(nil, r, fields)...)

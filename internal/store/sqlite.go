@@ -222,9 +222,9 @@ func (s *sqlite) foresee(ctx context.Context, v *View) func() *View {
 }
 
 func (s *sqlite) save(ctx context.Context, v *View) error {
-	w := &rowWriter{ctx: ctx, conn: sqliteConn{s.writer, s.writes}}
-	v.save(w)
-	if err := w.err; err != nil {
+	rows := &rowSaver{ctx: ctx, conn: sqliteConn{s.writer, s.writes}}
+	v.save(rows)
+	if err := rows.err; err != nil {
 		if isFull(err) {
 			err = fmt.Errorf("%w: %w", ErrAbsent, err)
 		}

@@ -64,8 +64,8 @@ type engine interface {
 	// unit has its time and ids afterwards.
 	begin(ctx context.Context, group []*queued, ahead bool) (transaction, *View, error)
 
-	// read runs fn on a snapshot; where it makes one query alone, that is one.
-	read(ctx context.Context, alone bool, fn func(q *pgdb.Queries) error) error
+	// read runs fn on a snapshot; a single query needs no more than itself for that.
+	read(ctx context.Context, single bool, fn func(q *pgdb.Queries) error) error
 
 	// claim takes a name that one node alone has at a time.
 	claim(ctx context.Context, name string) (c Claim, ok bool, err error)
@@ -157,22 +157,21 @@ func (db *DB) Close() error {
 
 // Read runs fn on a snapshot of the last committed state. It may not write.
 func (db *DB) Read(ctx context.Context, fn func(q *pgdb.Queries) error) error {
-	select {
-	case <-db.gone:
-		return ErrClosed
-	default:
-	}
-	return db.engine.read(ctx, false, fn)
+	return db.read(ctx, false, fn)
 }
 
 // ReadOne is Read for a single query, which on PostgreSQL costs one round trip and no transaction.
 func (db *DB) ReadOne(ctx context.Context, query func(q *pgdb.Queries) error) error {
+	return db.read(ctx, true, query)
+}
+
+func (db *DB) read(ctx context.Context, single bool, fn func(q *pgdb.Queries) error) error {
 	select {
 	case <-db.gone:
 		return ErrClosed
 	default:
+		return db.engine.read(ctx, single, fn)
 	}
-	return db.engine.read(ctx, true, query)
 }
 
 // Claim is a name that a node has alone.

@@ -153,7 +153,7 @@ func (q *Queries) ListKeysOfApp(ctx context.Context, appID string) ([]AppKey, er
 }
 
 const listKeysWithApp = `-- name: ListKeysWithApp :many
-SELECT app.id, app.app_id, app.name, app.disabled, app.settings, app.created_at, app.changes, app_key.id, app_key.app_id, app_key.owner, app_key.fingerprint, app_key.public_key, app_key.private_key, app_key.retired_at, app_key.made_primary_at, app_key.first_used_at, app_key.created_at FROM app JOIN app_key ON app_key.app_id = app.app_id WHERE app.app_id = $1
+SELECT app.id, app.app_id, app.name, app.disabled, app.settings, app.created_at, app.changes, app_key.id, app_key.app_id, app_key.owner, app_key.fingerprint, app_key.public_key, app_key.private_key, app_key.retired_at, app_key.made_primary_at, app_key.first_used_at, app_key.created_at FROM app JOIN app_key ON app_key.app_id = app.app_id WHERE app.app_id = $1 ORDER BY app_key.id
 `
 
 type ListKeysWithAppRow struct {

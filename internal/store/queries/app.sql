@@ -13,7 +13,7 @@ WHERE app_id = sqlc.arg(app_id);
 SELECT * FROM app_key WHERE app_id = sqlc.arg(app_id) ORDER BY id;
 
 -- name: ListKeysWithApp :many
-SELECT sqlc.embed(app), sqlc.embed(app_key) FROM app JOIN app_key ON app_key.app_id = app.app_id WHERE app.app_id = sqlc.arg(app_id);
+SELECT sqlc.embed(app), sqlc.embed(app_key) FROM app JOIN app_key ON app_key.app_id = app.app_id WHERE app.app_id = sqlc.arg(app_id) ORDER BY app_key.id;
 
 -- name: FindKey :one
 SELECT * FROM app_key WHERE owner = sqlc.arg(owner) AND fingerprint = sqlc.arg(fingerprint);
