@@ -351,8 +351,10 @@ func (s *sim) hear(a *modelApp, n infinia.Notification) {
 		return
 	}
 	s.same("notification", n.SellerID+" "+string(n.Status), d.seller+" "+d.status)
-	if last := s.heard[a.name+" "+n.SellerID]; last != nil && last.number >= d.number {
+	if last := s.heard[a.name+" "+n.SellerID]; last != nil && last.number > d.number {
 		s.fail("%s hears an old event of %s after a newer one", a.name, n.SellerID)
+	} else if last != nil && last.number == d.number {
+		s.fail("%s hears an event of %s twice", a.name, n.SellerID)
 	}
 	s.heard[a.name+" "+n.SellerID] = d
 }

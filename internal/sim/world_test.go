@@ -163,8 +163,21 @@ func (w *world) endpoint(appID string, handle func(infinia.Notification)) error 
 		return err
 	}
 	w.receive[appID+".example.com"] = infinia.NewWebhookHandler(appID, []envelope.PrivateKey{client}, []*rsa.PublicKey{&platform.PublicKey},
-		func(_ context.Context, n infinia.Notification) error { handle(n); return nil })
+		func(_ context.Context, n infinia.Notification) error { handle(n); return nil }, infinia.WithDeduplicator(handled{}))
 	return nil
+}
+
+// handled remembers every notification, as a program's own database does: an event that was heard, but whose answer was
+// lost, may come again after more of them than the default one remembers.
+type handled map[string]bool
+
+func (h handled) Once(ctx context.Context, requestNo string, handle func(context.Context) error) error {
+	if h[requestNo] {
+		return nil
+	}
+	err := handle(ctx)
+	h[requestNo] = err == nil
+	return err
 }
 
 func testKey(name string) (*rsa.PrivateKey, error) {
