@@ -38,7 +38,7 @@ func (c ledgerAccounts) Run(ctx context.Context, con console) error {
 }
 
 type ledgerPostings struct {
-	Account admin.ID `env:"-" placeholder:"ID" help:"Only this account's; --before then takes the account's own number of a posting."`
+	Account admin.ID `env:"-" placeholder:"ID" help:"Only this account's."`
 	paging
 	operator
 }

@@ -1,10 +1,8 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/openinfinia/infinia/internal/ledger"
@@ -67,7 +65,7 @@ type AccountsFilter struct {
 	Currency string `query:"currency"`
 }
 
-// PostingsFilter says which postings are wanted; of one account they are paged by its own numbers.
+// PostingsFilter says which postings are wanted.
 type PostingsFilter struct{ Page }
 
 type postingsOfAccount struct {
@@ -84,7 +82,7 @@ func books(s *server) {
 		func(ctx context.Context, q *pgdb.Queries, _ PostingsFilter, before int64, most int32) ([]pgdb.PagePostingsWithAccountsRow, error) {
 			return q.PagePostingsWithAccounts(ctx, pgdb.PagePostingsWithAccountsParams{Before: before, Most: most})
 		}, shown(showPosting), func(p Posting) ID { return p.ID })
-	handle(s, http.MethodGet, "/ledger/accounts/{id}/postings", "list-postings-of-account", "Postings of one account, paged by its own numbers",
+	handle(s, http.MethodGet, "/ledger/accounts/{id}/postings", "list-postings-of-account", "Postings of one account",
 		func(ctx context.Context, in *postingsOfAccount) (List[Posting], error) {
 			return read(ctx, s, func(q *pgdb.Queries) (List[Posting], error) { return postingsOf(ctx, q, *in) })
 		})
@@ -100,26 +98,24 @@ func postingsOf(ctx context.Context, q *pgdb.Queries, in postingsOfAccount) (l L
 	if err != nil {
 		return l, err
 	}
-	before, most := in.page()
-	before = min(before, a.LastNo+1)
-	first := max(1, before-int64(most))
-	rows, err := q.ListPostingsOfAccount(ctx, pgdb.ListPostingsOfAccountParams{AccountID: a.ID, FirstNo: first, BeforeNo: before})
+	first := a.LastPostingID
+	if before := in.Before.number(); before != 0 {
+		if first, err = q.GetPostingBefore(ctx, pgdb.GetPostingBeforeParams{AccountID: a.ID, ID: before}); err != nil {
+			return l, err
+		}
+	}
+	_, most := in.page()
+	rows, err := q.ListPostingsOfAccount(ctx, pgdb.ListPostingsOfAccountParams{AccountID: a.ID, FirstID: first, Most: most + 1})
 	if err != nil {
 		return l, err
 	}
-	no := func(r pgdb.ListPostingsOfAccountRow) int64 {
-		if r.FromID == a.ID {
-			return r.FromNo
+	l.Items = make([]Posting, 0, len(rows))
+	for _, r := range rows {
+		if len(l.Items) == int(most) {
+			l.Next = l.Items[most-1].ID
+			break
 		}
-		return r.ToNo
-	}
-	slices.SortFunc(rows, func(x, y pgdb.ListPostingsOfAccountRow) int { return cmp.Compare(no(y), no(x)) })
-	l.Items = make([]Posting, len(rows))
-	for i, r := range rows {
-		l.Items[i] = showPosting(pgdb.PagePostingsWithAccountsRow(r))
-	}
-	if first > 1 {
-		l.Next = idOf(first)
+		l.Items = append(l.Items, showPosting(pgdb.PagePostingsWithAccountsRow(r)))
 	}
 	return l, nil
 }

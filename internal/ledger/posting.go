@@ -17,7 +17,7 @@ const (
 )
 
 // Post moves amount, which is above zero, from one account to another of the same app, book and currency. Each account
-// numbers its postings 1, 2, 3; a posting's time is never before either account's last. An account with a floor keeps at
+// numbers its postings 1, 2, 3, and chains each to the one before it; a posting's time is never before either account's last. An account with a floor keeps at
 // least what is held on it.
 func Post(v *store.View, purpose string, recordID int64, from, to store.AccountKey, amount int64) error {
 	if amount <= 0 {
@@ -40,13 +40,15 @@ func Post(v *store.View, purpose string, recordID int64, from, to store.AccountK
 	at := max(v.Now(), a.LastAt, b.LastAt)
 	a.LastNo, b.LastNo = a.LastNo+1, b.LastNo+1
 	a.LastAt, b.LastAt = at, at
+	id, beforeA, beforeB := v.NextID(), a.LastPostingID, b.LastPostingID
+	a.LastPostingID, b.LastPostingID = id, id
 	put(v, a)
 	put(v, b)
 	a, b = Get(v, from), Get(v, to) // with the ids that put gave them
 	v.Post(pgdb.Posting{
-		ID: v.NextID(), Purpose: purpose, RecordID: recordID, Amount: amount, At: at,
-		FromID: a.ID, FromNo: a.LastNo, FromBalance: a.Balance,
-		ToID: b.ID, ToNo: b.LastNo, ToBalance: b.Balance,
+		ID: id, Purpose: purpose, RecordID: recordID, Amount: amount, At: at,
+		FromID: a.ID, FromNo: a.LastNo, FromBalance: a.Balance, FromBeforeID: beforeA,
+		ToID: b.ID, ToNo: b.LastNo, ToBalance: b.Balance, ToBeforeID: beforeB,
 	})
 	return nil
 }

@@ -29,7 +29,10 @@ func Verify(ctx context.Context, q *pgdb.Queries) (Report, error) {
 			return fmt.Sprintf("account %d (%s %s %s %s): balance %d with last number %d, but %d postings sum to %d", f.ID, f.AppID, f.Kind, f.SellerID, f.Currency, f.Balance, f.LastNo, f.Postings, f.Posted)
 		}),
 		check(ctx, &r, q.VerifyRunning, func(f pgdb.VerifyRunningRow) string {
-			return fmt.Sprintf("posting %d, number %d of account %d: says balance %d, counted %d, or goes back in time", f.ID, f.No, f.AccountID, f.Balance, f.Counted)
+			return fmt.Sprintf("posting %d, number %d of account %d: says balance %d, counted %d, or goes back in time, or says that posting %d is before it, which is %d", f.ID, f.No, f.AccountID, f.Balance, f.Counted, f.BeforeID, f.IsBefore)
+		}),
+		check(ctx, &r, q.VerifyLast, func(f pgdb.VerifyLastRow) string {
+			return fmt.Sprintf("account %d (%s %s %s %s): posting %d is not its last, number %d", f.ID, f.AppID, f.Kind, f.SellerID, f.Currency, f.LastPostingID, f.LastNo)
 		}),
 		check(ctx, &r, q.VerifyPostings, func(f pgdb.VerifyPostingsRow) string {
 			return fmt.Sprintf("posting %d (%s, amount %d): its accounts do not belong together", f.ID, f.Purpose, f.Amount)

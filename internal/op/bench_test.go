@@ -184,12 +184,13 @@ func plainShare(ctx context.Context, pool *pgxpool.Pool, n int64) error {
 	seller := fmt.Sprintf("S-%d", n*7919%benchSellers)
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		var platform, no, balance int64
-		if err := tx.QueryRow(ctx, `UPDATE account SET balance = balance - 1, last_no = last_no + 1 WHERE app_id = $1 AND seller_id = '' AND currency = 'CNH' AND kind = 'platform'
-			AND balance - held >= 1 RETURNING id, last_no, balance`, testApp).Scan(&platform, &no, &balance); err != nil {
+		id := 1<<40 + 4*n
+		if err := tx.QueryRow(ctx, `UPDATE account SET balance = balance - 1, last_no = last_no + 1, last_posting_id = $2 WHERE app_id = $1 AND seller_id = '' AND currency = 'CNH'
+			AND kind = 'platform' AND balance - held >= 1 RETURNING id, last_no, balance`, testApp, id+1).Scan(&platform, &no, &balance); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `UPDATE account SET balance = balance + CASE kind WHEN 'evidence' THEN -1 ELSE 1 END, last_no = last_no + 1
-			WHERE app_id = $1 AND seller_id = $2 AND currency = 'CNH' AND kind IN ('seller', 'used', 'evidence') RETURNING id, kind, last_no, balance`, testApp, seller)
+		rows, err := tx.Query(ctx, `UPDATE account SET balance = balance + CASE kind WHEN 'evidence' THEN -1 ELSE 1 END, last_no = last_no + 1, last_posting_id = $3
+			WHERE app_id = $1 AND seller_id = $2 AND currency = 'CNH' AND kind IN ('seller', 'used', 'evidence') RETURNING id, kind, last_no, balance`, testApp, seller, id+2)
 		if err != nil {
 			return err
 		}
@@ -206,7 +207,6 @@ func plainShare(ctx context.Context, pool *pgxpool.Pool, n int64) error {
 		if rows.Err() != nil {
 			return rows.Err()
 		}
-		id := 1<<40 + 4*n
 		if _, err := tx.Exec(ctx, `INSERT INTO request (id, app_id, operation, request_no, field_hashes, code, fields, record_id, at)
 			VALUES ($1, $2, 'revenue-sharing/request', $3, $4, '', '', $1, 1)`, id, testApp, fmt.Sprintf("R-%d", n), make([]byte, 40)); err != nil {
 			return err
@@ -215,7 +215,7 @@ func plainShare(ctx context.Context, pool *pgxpool.Pool, n int64) error {
 			VALUES ($1, $2, $3, $4, 'CNH', 1, '', 1, 'SETTLED', '', 1, 1, 10000, 1, 1, 1)`, id, testApp, fmt.Sprintf("R-%d", n), seller); err != nil {
 			return err
 		}
-		const posting = `INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at) VALUES ($1, 'share', $2, 1, $3, $4, $5, $6, $7, $8, 1)`
+		const posting = `INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at, from_before_id, to_before_id) VALUES ($1, 'share', $2, 1, $3, $4, $5, $6, $7, $8, 1, 1, 1)`
 		if _, err := tx.Exec(ctx, posting, id+1, id, platform, no, balance, sides["seller"].id, sides["seller"].no, sides["seller"].balance); err != nil {
 			return err
 		}
@@ -262,8 +262,8 @@ func BenchmarkBareShares(b *testing.B) {
 	request := prepare("INSERT INTO request (id, app_id, operation, request_no, field_hashes, code, fields, record_id, at) VALUES (?, 'demo', 'revenue-sharing/request', ?, ?, '', '', ?, 1)")
 	share := prepare("INSERT INTO share (id, app_id, request_no, seller_id, currency, amount, note, binding_id, state, fail_code, allowed, committed, cap, day, accepted_at, finished_at) VALUES (?, 'demo', ?, ?, 'CNH', 1, '', 1, 'HELD', '', 1, 1, 10000, 1, 1, 0)")
 	ended := prepare("UPDATE share SET state = 'SETTLED', fail_code = '', finished_at = 1 WHERE id = ?")
-	account := prepare("UPDATE account SET balance = ?, held = ?, last_no = ?, last_at = 1, day = 1, day_amount = ? WHERE id = ?")
-	posting := prepare("INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at) VALUES (?, 'share', ?, 1, ?, ?, 1, ?, ?, 1, 1)")
+	account := prepare("UPDATE account SET balance = ?, held = ?, last_no = ?, last_at = 1, day = 1, day_amount = ?, last_posting_id = 1 WHERE id = ?")
+	posting := prepare("INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at, from_before_id, to_before_id) VALUES (?, 'share', ?, 1, ?, ?, 1, ?, ?, 1, 1, 1, 1)")
 	task, done := prepare("INSERT INTO task (id, queue, record_id, due_at) VALUES (?, 'settle', ?, 1)"), prepare("DELETE FROM task WHERE id = ?")
 	run := func(st *sql.Stmt, args ...any) {
 		_, err := st.Exec(args...)
@@ -318,6 +318,9 @@ func BenchmarkFullBooks(b *testing.B) {
 					b.Fatal(err)
 				}
 				fill(b, engine, name, postings)
+				if engine == storetest.Postgres {
+					engine.Exec(b, name, "CHECKPOINT") // or the fill is still being written beside the shares
+				}
 				benchShares(b, name, 256, true)
 			})
 		}
@@ -337,8 +340,8 @@ func fill(b *testing.B, engine storetest.Engine, database string, postings int) 
 		engine.Exec(b, database, "ANALYZE account") // or it would be read again for every row
 	}
 	posting := func(first int, from, fromNo, to, toNo string) string {
-		return fmt.Sprintf("INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at) "+
-			"SELECT %d + n.n, 'share', 2000000000000 + n.n, 1, a.id, %s, 1, b.id, %s, 1, 1 FROM n CROSS JOIN account a CROSS JOIN account b WHERE %s AND %s",
+		return fmt.Sprintf("INSERT INTO posting (id, purpose, record_id, amount, from_id, from_no, from_balance, to_id, to_no, to_balance, at, from_before_id, to_before_id) "+
+			"SELECT %[1]d + n.n, 'share', 2000000000000 + n.n, 1, a.id, %[2]s, 1, b.id, %[3]s, 1, 1, %[1]d + n.n - 1, %[1]d + n.n - 1 FROM n CROSS JOIN account a CROSS JOIN account b WHERE %[4]s AND %[5]s",
 			first, fromNo, toNo, from, to)
 	}
 	platform := "a.app_id = 'demo' AND a.seller_id = '' AND a.currency = 'CNH' AND a.kind = 'platform'"

@@ -34,8 +34,7 @@ var (
 	external = AccountKey{"demo", "external", "", "CNH"}
 )
 
-// newBooks makes the app and its accounts by way of db.
-func newBooks(t *testing.T, db *DB, database string) *books {
+func newSide(t *testing.T, database string) *sql.DB {
 	t.Helper()
 	driver := "sqlite"
 	if IsPostgres(database) {
@@ -46,6 +45,13 @@ func newBooks(t *testing.T, db *DB, database string) *books {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { side.Close() })
+	return side
+}
+
+// newBooks makes the app and its accounts by way of db.
+func newBooks(t *testing.T, db *DB, database string) *books {
+	t.Helper()
+	side := newSide(t, database)
 	if err := db.Do(t.Context(), Unit{Name: "app", Keys: Keys{Accounts: []AccountKey{platform, external}}, Judge: func(v *View) error {
 		for _, k := range []AccountKey{platform, external} {
 			v.Accounts.Put(k, pgdb.Account{ID: v.NextID(), AppID: k.AppID, Kind: k.Kind, Currency: k.Currency})
@@ -85,11 +91,13 @@ func (b *books) unit(no string) Unit {
 func post(v *View, amount int64) {
 	from, _ := v.Accounts.Get(external)
 	to, _ := v.Accounts.Get(platform)
-	from.Balance, from.LastNo = from.Balance-amount, from.LastNo+1
-	to.Balance, to.LastNo = to.Balance+amount, to.LastNo+1
+	id, beforeFrom, beforeTo := v.NextID(), from.LastPostingID, to.LastPostingID
+	from.Balance, from.LastNo, from.LastPostingID = from.Balance-amount, from.LastNo+1, id
+	to.Balance, to.LastNo, to.LastPostingID = to.Balance+amount, to.LastNo+1, id
 	v.Accounts.Put(external, from)
 	v.Accounts.Put(platform, to)
-	v.Post(pgdb.Posting{ID: v.NextID(), Amount: amount, FromID: from.ID, FromNo: from.LastNo, FromBalance: from.Balance, ToID: to.ID, ToNo: to.LastNo, ToBalance: to.Balance})
+	v.Post(pgdb.Posting{ID: id, Amount: amount, FromID: from.ID, FromNo: from.LastNo, FromBalance: from.Balance, FromBeforeID: beforeFrom,
+		ToID: to.ID, ToNo: to.LastNo, ToBalance: to.Balance, ToBeforeID: beforeTo})
 }
 
 // do asks for each number at once and keeps what it was told.

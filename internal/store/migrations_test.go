@@ -1,9 +1,12 @@
+//go:build linux
+
 package store
 
 import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
@@ -114,6 +117,62 @@ func TestOlderDatabaseIsMigrated(t *testing.T) {
 	if diff := cmp.Diff(want, is); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// TestPostingsOfOlderBooksAreChained: what an earlier version has posted becomes the chain that this one would have made.
+func TestPostingsOfOlderBooksAreChained(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		database := engine.New(t)
+		db := open(t, database)
+		b := newBooks(t, db, database)
+		b.do(db, "one", "two", "three")
+		b.do(db, "four")
+		chains := func() (lines []string) {
+			rows, err := b.side.QueryContext(t.Context(), `SELECT 'posting', id, from_before_id, to_before_id FROM posting UNION ALL SELECT kind, id, last_posting_id, 0 FROM account ORDER BY 2`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rows.Close()
+			for rows.Next() {
+				var what string
+				var id, before, to int64
+				if err := rows.Scan(&what, &id, &before, &to); err != nil {
+					t.Fatal(err)
+				}
+				lines = append(lines, fmt.Sprint(what, id, before, to))
+			}
+			return lines
+		}
+		want := chains()
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		dialect := goose.DialectSQLite3
+		if engine == storetest.Postgres {
+			dialect = goose.DialectPostgres
+		}
+		folder, err := fs.Sub(migrations, "migrations/"+string(engine))
+		if err != nil {
+			t.Fatal(err)
+		}
+		provider, err := goose.NewProvider(dialect, b.side, folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := provider.DownTo(t.Context(), 4); err != nil {
+			t.Fatal(err)
+		}
+		if engine == storetest.SQLite {
+			if err := b.side.Close(); err != nil { // or the file is not whole
+				t.Fatal(err)
+			}
+		}
+		db = open(t, database)
+		b.side = newSide(t, database)
+		if diff := cmp.Diff(want, chains()); diff != "" || len(want) != 6 {
+			t.Errorf("%d rows: %s", len(want), diff)
+		}
+	})
 }
 
 // TestLaterSchema: a node works over the tables of a later version, which has more columns and migrations, so that nodes can

@@ -16,7 +16,7 @@ var (
 	sellerRows   = rowsIn[pgdb.Seller]("seller", "status", "changed_at")
 	bindingRows  = rowsIn[pgdb.Binding]("binding", "state", "fail_reason", "link_hash", "link_expires_at", "consent", "confirmed_at", "decided_at", "bound_at")
 	shareRows    = rowsIn[pgdb.Share]("share", "state", "fail_code", "finished_at")
-	accountRows  = rowsIn[pgdb.Account]("account", "balance", "held", "last_no", "last_at", "day", "day_amount")
+	accountRows  = rowsIn[pgdb.Account]("account", "balance", "held", "last_no", "last_at", "day", "day_amount", "last_posting_id")
 	deliveryRows = rowsIn[pgdb.Delivery]("delivery", "state", "attempts", "due_at", "finished_at")
 	depositRows  = rowsIn[pgdb.Deposit]("deposit", "reversed_at")
 	fileRows     = rowsIn[pgdb.TradeFile]("trade_file", "state", "seller_id", "currency", "total_rows", "accepted_rows", "rejected_rows", "fail_reason", "warnings", "finished_at", "errors_id")

@@ -31,18 +31,41 @@ func (q *Queries) GetKey(ctx context.Context, id int64) (AppKey, error) {
 	return i, err
 }
 
+const getPostingBefore = `-- name: GetPostingBefore :one
+SELECT CAST(CASE WHEN from_id = $1 THEN from_before_id ELSE to_before_id END AS bigint) AS id FROM posting
+WHERE id = $2 AND (from_id = $1 OR to_id = $1)
+`
+
+type GetPostingBeforeParams struct {
+	AccountID int64 `db:"account_id"`
+	ID        int64 `db:"id"`
+}
+
+func (q *Queries) GetPostingBefore(ctx context.Context, arg GetPostingBeforeParams) (int64, error) {
+	row := q.db.QueryRow(ctx, getPostingBefore, arg.AccountID, arg.ID)
+	var id int64
+	err := row.Scan(&id)
+	return id, err
+}
+
 const listPostingsOfAccount = `-- name: ListPostingsOfAccount :many
 
-SELECT p.id, p.purpose, p.record_id, p.amount, p.from_id, p.from_no, p.from_balance, p.to_id, p.to_no, p.to_balance, p.at, a.app_id, a.currency, a.kind AS from_kind, a.seller_id AS from_seller_id, b.kind AS to_kind, b.seller_id AS to_seller_id
-FROM posting p JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id
-WHERE (p.from_id = $1 AND p.from_no >= $2 AND p.from_no < $3)
-    OR (p.to_id = $1 AND p.to_no >= $2 AND p.to_no < $3)
+WITH RECURSIVE chain (id, place) AS (
+    SELECT p.id, 1 FROM posting p WHERE p.id = $1
+    UNION ALL
+    SELECT p.id, c.place + 1 FROM chain c JOIN posting b ON b.id = c.id
+        JOIN posting p ON p.id = CASE WHEN b.from_id = $2 THEN b.from_before_id ELSE b.to_before_id END
+    WHERE c.place < CAST($3 AS integer)
+)
+SELECT p.id, p.purpose, p.record_id, p.amount, p.from_id, p.from_no, p.from_balance, p.to_id, p.to_no, p.to_balance, p.at, p.from_before_id, p.to_before_id, a.app_id, a.currency, a.kind AS from_kind, a.seller_id AS from_seller_id, b.kind AS to_kind, b.seller_id AS to_seller_id
+FROM chain c JOIN posting p ON p.id = c.id JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id
+ORDER BY c.place
 `
 
 type ListPostingsOfAccountParams struct {
+	FirstID   int64 `db:"first_id"`
 	AccountID int64 `db:"account_id"`
-	FirstNo   int64 `db:"first_no"`
-	BeforeNo  int64 `db:"before_no"`
+	Most      int32 `db:"most"`
 }
 
 type ListPostingsOfAccountRow struct {
@@ -57,6 +80,8 @@ type ListPostingsOfAccountRow struct {
 	ToNo         int64  `db:"to_no"`
 	ToBalance    int64  `db:"to_balance"`
 	At           int64  `db:"at"`
+	FromBeforeID int64  `db:"from_before_id"`
+	ToBeforeID   int64  `db:"to_before_id"`
 	AppID        string `db:"app_id"`
 	Currency     string `db:"currency"`
 	FromKind     string `db:"from_kind"`
@@ -65,9 +90,9 @@ type ListPostingsOfAccountRow struct {
 	ToSellerID   string `db:"to_seller_id"`
 }
 
-// An account's numbers have no gap, so that a range of them is a page, however long the account is.
+// An account's postings are a chain, from its last one back.
 func (q *Queries) ListPostingsOfAccount(ctx context.Context, arg ListPostingsOfAccountParams) ([]ListPostingsOfAccountRow, error) {
-	rows, err := q.db.Query(ctx, listPostingsOfAccount, arg.AccountID, arg.FirstNo, arg.BeforeNo)
+	rows, err := q.db.Query(ctx, listPostingsOfAccount, arg.FirstID, arg.AccountID, arg.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +112,8 @@ func (q *Queries) ListPostingsOfAccount(ctx context.Context, arg ListPostingsOfA
 			&i.ToNo,
 			&i.ToBalance,
 			&i.At,
+			&i.FromBeforeID,
+			&i.ToBeforeID,
 			&i.AppID,
 			&i.Currency,
 			&i.FromKind,
@@ -144,7 +171,7 @@ func (q *Queries) PageApps(ctx context.Context, arg PageAppsParams) ([]App, erro
 }
 
 const pagePostingsWithAccounts = `-- name: PagePostingsWithAccounts :many
-SELECT p.id, p.purpose, p.record_id, p.amount, p.from_id, p.from_no, p.from_balance, p.to_id, p.to_no, p.to_balance, p.at, a.app_id, a.currency, a.kind AS from_kind, a.seller_id AS from_seller_id, b.kind AS to_kind, b.seller_id AS to_seller_id
+SELECT p.id, p.purpose, p.record_id, p.amount, p.from_id, p.from_no, p.from_balance, p.to_id, p.to_no, p.to_balance, p.at, p.from_before_id, p.to_before_id, a.app_id, a.currency, a.kind AS from_kind, a.seller_id AS from_seller_id, b.kind AS to_kind, b.seller_id AS to_seller_id
 FROM posting p JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id
 WHERE p.id < $1 ORDER BY p.id DESC LIMIT $2
 `
@@ -166,6 +193,8 @@ type PagePostingsWithAccountsRow struct {
 	ToNo         int64  `db:"to_no"`
 	ToBalance    int64  `db:"to_balance"`
 	At           int64  `db:"at"`
+	FromBeforeID int64  `db:"from_before_id"`
+	ToBeforeID   int64  `db:"to_before_id"`
 	AppID        string `db:"app_id"`
 	Currency     string `db:"currency"`
 	FromKind     string `db:"from_kind"`
@@ -195,6 +224,8 @@ func (q *Queries) PagePostingsWithAccounts(ctx context.Context, arg PagePostings
 			&i.ToNo,
 			&i.ToBalance,
 			&i.At,
+			&i.FromBeforeID,
+			&i.ToBeforeID,
 			&i.AppID,
 			&i.Currency,
 			&i.FromKind,

@@ -36,7 +36,7 @@ func (q *Queries) FindDeposit(ctx context.Context, arg FindDepositParams) (Depos
 }
 
 const getAccount = `-- name: GetAccount :one
-SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, day, day_amount FROM account WHERE app_id = $1 AND kind = $2 AND seller_id = $3 AND currency = $4
+SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, day, day_amount, last_posting_id FROM account WHERE app_id = $1 AND kind = $2 AND seller_id = $3 AND currency = $4
 `
 
 type GetAccountParams struct {
@@ -66,12 +66,13 @@ func (q *Queries) GetAccount(ctx context.Context, arg GetAccountParams) (Account
 		&i.LastAt,
 		&i.Day,
 		&i.DayAmount,
+		&i.LastPostingID,
 	)
 	return i, err
 }
 
 const getAccountByID = `-- name: GetAccountByID :one
-SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, day, day_amount FROM account WHERE id = $1
+SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, day, day_amount, last_posting_id FROM account WHERE id = $1
 `
 
 func (q *Queries) GetAccountByID(ctx context.Context, id int64) (Account, error) {
@@ -89,6 +90,7 @@ func (q *Queries) GetAccountByID(ctx context.Context, id int64) (Account, error)
 		&i.LastAt,
 		&i.Day,
 		&i.DayAmount,
+		&i.LastPostingID,
 	)
 	return i, err
 }
@@ -143,7 +145,7 @@ func (q *Queries) GetShare(ctx context.Context, id int64) (Share, error) {
 }
 
 const listAccountsOf = `-- name: ListAccountsOf :many
-SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, day, day_amount FROM account WHERE app_id = $1 AND seller_id = $2 AND currency = $3
+SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, day, day_amount, last_posting_id FROM account WHERE app_id = $1 AND seller_id = $2 AND currency = $3
 `
 
 type ListAccountsOfParams struct {
@@ -173,6 +175,7 @@ func (q *Queries) ListAccountsOf(ctx context.Context, arg ListAccountsOfParams) 
 			&i.LastAt,
 			&i.Day,
 			&i.DayAmount,
+			&i.LastPostingID,
 		); err != nil {
 			return nil, err
 		}
@@ -185,7 +188,7 @@ func (q *Queries) ListAccountsOf(ctx context.Context, arg ListAccountsOfParams) 
 }
 
 const pageAccounts = `-- name: PageAccounts :many
-SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, day, day_amount FROM account WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR kind = $3) AND (CAST($4 AS text) = '' OR seller_id = $4) AND (CAST($5 AS text) = '' OR currency = $5) ORDER BY id DESC LIMIT $6
+SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, day, day_amount, last_posting_id FROM account WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR kind = $3) AND (CAST($4 AS text) = '' OR seller_id = $4) AND (CAST($5 AS text) = '' OR currency = $5) ORDER BY id DESC LIMIT $6
 `
 
 type PageAccountsParams struct {
@@ -225,6 +228,7 @@ func (q *Queries) PageAccounts(ctx context.Context, arg PageAccountsParams) ([]A
 			&i.LastAt,
 			&i.Day,
 			&i.DayAmount,
+			&i.LastPostingID,
 		); err != nil {
 			return nil, err
 		}

@@ -9,17 +9,18 @@ import (
 )
 
 type Account struct {
-	ID        int64  `db:"id"`
-	AppID     string `db:"app_id"`
-	Kind      string `db:"kind"`
-	SellerID  string `db:"seller_id"`
-	Currency  string `db:"currency"`
-	Balance   int64  `db:"balance"`
-	Held      int64  `db:"held"`
-	LastNo    int64  `db:"last_no"`
-	LastAt    int64  `db:"last_at"`
-	Day       int64  `db:"day"`
-	DayAmount int64  `db:"day_amount"`
+	ID            int64  `db:"id"`
+	AppID         string `db:"app_id"`
+	Kind          string `db:"kind"`
+	SellerID      string `db:"seller_id"`
+	Currency      string `db:"currency"`
+	Balance       int64  `db:"balance"`
+	Held          int64  `db:"held"`
+	LastNo        int64  `db:"last_no"`
+	LastAt        int64  `db:"last_at"`
+	Day           int64  `db:"day"`
+	DayAmount     int64  `db:"day_amount"`
+	LastPostingID int64  `db:"last_posting_id"`
 }
 
 type App struct {
@@ -155,17 +156,19 @@ type Deposit struct {
 }
 
 type Posting struct {
-	ID          int64  `db:"id"`
-	Purpose     string `db:"purpose"`
-	RecordID    int64  `db:"record_id"`
-	Amount      int64  `db:"amount"`
-	FromID      int64  `db:"from_id"`
-	FromNo      int64  `db:"from_no"`
-	FromBalance int64  `db:"from_balance"`
-	ToID        int64  `db:"to_id"`
-	ToNo        int64  `db:"to_no"`
-	ToBalance   int64  `db:"to_balance"`
-	At          int64  `db:"at"`
+	ID           int64  `db:"id"`
+	Purpose      string `db:"purpose"`
+	RecordID     int64  `db:"record_id"`
+	Amount       int64  `db:"amount"`
+	FromID       int64  `db:"from_id"`
+	FromNo       int64  `db:"from_no"`
+	FromBalance  int64  `db:"from_balance"`
+	ToID         int64  `db:"to_id"`
+	ToNo         int64  `db:"to_no"`
+	ToBalance    int64  `db:"to_balance"`
+	At           int64  `db:"at"`
+	FromBeforeID int64  `db:"from_before_id"`
+	ToBeforeID   int64  `db:"to_before_id"`
 }
 
 type Request struct {

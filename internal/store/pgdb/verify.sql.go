@@ -295,6 +295,49 @@ func (q *Queries) VerifyHolds(ctx context.Context) ([]VerifyHoldsRow, error) {
 	return items, nil
 }
 
+const verifyLast = `-- name: VerifyLast :many
+SELECT a.id, a.app_id, a.kind, a.seller_id, a.currency, a.last_no, a.last_posting_id FROM account a LEFT JOIN posting p ON p.id = a.last_posting_id
+WHERE a.last_no <> COALESCE(CASE WHEN p.from_id = a.id THEN p.from_no WHEN p.to_id = a.id THEN p.to_no END, 0) OR (a.last_no = 0 AND a.last_posting_id <> 0)
+`
+
+type VerifyLastRow struct {
+	ID            int64  `db:"id"`
+	AppID         string `db:"app_id"`
+	Kind          string `db:"kind"`
+	SellerID      string `db:"seller_id"`
+	Currency      string `db:"currency"`
+	LastNo        int64  `db:"last_no"`
+	LastPostingID int64  `db:"last_posting_id"`
+}
+
+func (q *Queries) VerifyLast(ctx context.Context) ([]VerifyLastRow, error) {
+	rows, err := q.db.Query(ctx, verifyLast)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []VerifyLastRow
+	for rows.Next() {
+		var i VerifyLastRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.AppID,
+			&i.Kind,
+			&i.SellerID,
+			&i.Currency,
+			&i.LastNo,
+			&i.LastPostingID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const verifyPostings = `-- name: VerifyPostings :many
 SELECT p.id, p.purpose, p.amount FROM posting p
 LEFT JOIN account a ON a.id = p.from_id
@@ -405,15 +448,16 @@ func (q *Queries) VerifyRequestsTwice(ctx context.Context) ([]VerifyRequestsTwic
 
 const verifyRunning = `-- name: VerifyRunning :many
 WITH entry AS (
-    SELECT p.id, p.from_id AS account_id, p.from_no AS no, -p.amount AS amount, p.from_balance AS balance, p.at FROM posting p
+    SELECT p.id, p.from_id AS account_id, p.from_no AS no, -p.amount AS amount, p.from_balance AS balance, p.from_before_id AS before_id, p.at FROM posting p
     UNION ALL
-    SELECT p.id, p.to_id, p.to_no, p.amount, p.to_balance, p.at FROM posting p
+    SELECT p.id, p.to_id, p.to_no, p.amount, p.to_balance, p.to_before_id, p.at FROM posting p
 ), run AS (
-    SELECT id, account_id, no, balance, at, SUM(amount) OVER (PARTITION BY account_id ORDER BY no) AS counted,
-        LAG(at) OVER (PARTITION BY account_id ORDER BY no) AS before_at
+    SELECT id, account_id, no, balance, at, before_id, SUM(amount) OVER (PARTITION BY account_id ORDER BY no) AS counted,
+        LAG(at) OVER (PARTITION BY account_id ORDER BY no) AS before_at, LAG(id) OVER (PARTITION BY account_id ORDER BY no) AS is_before
     FROM entry
 )
-SELECT id, account_id, no, balance, CAST(counted AS bigint) AS counted FROM run WHERE balance <> counted OR at < before_at
+SELECT id, account_id, no, balance, CAST(counted AS bigint) AS counted, before_id, CAST(COALESCE(is_before, 0) AS bigint) AS is_before
+FROM run WHERE balance <> counted OR at < before_at OR before_id <> COALESCE(is_before, 0)
 `
 
 type VerifyRunningRow struct {
@@ -422,6 +466,8 @@ type VerifyRunningRow struct {
 	No        int64 `db:"no"`
 	Balance   int64 `db:"balance"`
 	Counted   int64 `db:"counted"`
+	BeforeID  int64 `db:"before_id"`
+	IsBefore  int64 `db:"is_before"`
 }
 
 func (q *Queries) VerifyRunning(ctx context.Context) ([]VerifyRunningRow, error) {
@@ -439,6 +485,8 @@ func (q *Queries) VerifyRunning(ctx context.Context) ([]VerifyRunningRow, error)
 			&i.No,
 			&i.Balance,
 			&i.Counted,
+			&i.BeforeID,
+			&i.IsBefore,
 		); err != nil {
 			return nil, err
 		}

@@ -11,10 +11,20 @@ SELECT p.*, a.app_id, a.currency, a.kind AS from_kind, a.seller_id AS from_selle
 FROM posting p JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id
 WHERE p.id < sqlc.arg(before) ORDER BY p.id DESC LIMIT sqlc.arg(most);
 
--- An account's numbers have no gap, so that a range of them is a page, however long the account is.
+-- An account's postings are a chain, from its last one back.
 
 -- name: ListPostingsOfAccount :many
+WITH RECURSIVE chain (id, place) AS (
+    SELECT p.id, 1 FROM posting p WHERE p.id = sqlc.arg(first_id)
+    UNION ALL
+    SELECT p.id, c.place + 1 FROM chain c JOIN posting b ON b.id = c.id
+        JOIN posting p ON p.id = CASE WHEN b.from_id = sqlc.arg(account_id) THEN b.from_before_id ELSE b.to_before_id END
+    WHERE c.place < CAST(sqlc.arg(most) AS integer)
+)
 SELECT p.*, a.app_id, a.currency, a.kind AS from_kind, a.seller_id AS from_seller_id, b.kind AS to_kind, b.seller_id AS to_seller_id
-FROM posting p JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id
-WHERE (p.from_id = sqlc.arg(account_id) AND p.from_no >= sqlc.arg(first_no) AND p.from_no < sqlc.arg(before_no))
-    OR (p.to_id = sqlc.arg(account_id) AND p.to_no >= sqlc.arg(first_no) AND p.to_no < sqlc.arg(before_no));
+FROM chain c JOIN posting p ON p.id = c.id JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id
+ORDER BY c.place;
+
+-- name: GetPostingBefore :one
+SELECT CAST(CASE WHEN from_id = sqlc.arg(account_id) THEN from_before_id ELSE to_before_id END AS bigint) AS id FROM posting
+WHERE id = sqlc.arg(id) AND (from_id = sqlc.arg(account_id) OR to_id = sqlc.arg(account_id));

@@ -24,15 +24,20 @@ WHERE a.balance <> COALESCE(t.balance, 0) OR a.last_no <> COALESCE(t.many, 0) OR
 
 -- name: VerifyRunning :many
 WITH entry AS (
-    SELECT p.id, p.from_id AS account_id, p.from_no AS no, -p.amount AS amount, p.from_balance AS balance, p.at FROM posting p
+    SELECT p.id, p.from_id AS account_id, p.from_no AS no, -p.amount AS amount, p.from_balance AS balance, p.from_before_id AS before_id, p.at FROM posting p
     UNION ALL
-    SELECT p.id, p.to_id, p.to_no, p.amount, p.to_balance, p.at FROM posting p
+    SELECT p.id, p.to_id, p.to_no, p.amount, p.to_balance, p.to_before_id, p.at FROM posting p
 ), run AS (
-    SELECT id, account_id, no, balance, at, SUM(amount) OVER (PARTITION BY account_id ORDER BY no) AS counted,
-        LAG(at) OVER (PARTITION BY account_id ORDER BY no) AS before_at
+    SELECT id, account_id, no, balance, at, before_id, SUM(amount) OVER (PARTITION BY account_id ORDER BY no) AS counted,
+        LAG(at) OVER (PARTITION BY account_id ORDER BY no) AS before_at, LAG(id) OVER (PARTITION BY account_id ORDER BY no) AS is_before
     FROM entry
 )
-SELECT id, account_id, no, balance, CAST(counted AS bigint) AS counted FROM run WHERE balance <> counted OR at < before_at;
+SELECT id, account_id, no, balance, CAST(counted AS bigint) AS counted, before_id, CAST(COALESCE(is_before, 0) AS bigint) AS is_before
+FROM run WHERE balance <> counted OR at < before_at OR before_id <> COALESCE(is_before, 0);
+
+-- name: VerifyLast :many
+SELECT a.id, a.app_id, a.kind, a.seller_id, a.currency, a.last_no, a.last_posting_id FROM account a LEFT JOIN posting p ON p.id = a.last_posting_id
+WHERE a.last_no <> COALESCE(CASE WHEN p.from_id = a.id THEN p.from_no WHEN p.to_id = a.id THEN p.to_no END, 0) OR (a.last_no = 0 AND a.last_posting_id <> 0);
 
 -- name: VerifyPostings :many
 SELECT p.id, p.purpose, p.amount FROM posting p
