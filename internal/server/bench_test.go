@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,7 +23,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/openinfinia/infinia"
-	"github.com/openinfinia/infinia/envelope"
 	"github.com/openinfinia/infinia/internal/needs"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/storetest"
@@ -30,16 +30,9 @@ import (
 
 // BenchmarkCalls makes Revenue Sharing calls through HTTP and gate with RSA keys of 4096 bits. The requests, in full blocks,
 // were sealed before, and answers are not opened. Each node has a process of its own: its CPU is that of the calls and of
-// their settlement. RSA is what the three operations of a call cost by themselves, before and after, on as many cores.
+// their settlement, and a profile of it, which -profiles keeps, says how much of that is RSA.
 func BenchmarkCalls(b *testing.B) {
 	client, platform := testKey(b, "client-4096"), testKey(b, "platform-4096")
-	data := must(envelope.Encrypt([]byte(`{"requestNo":"RSR-1"}`), &platform.PublicKey, envelope.FullBlock))(b)
-	signature := must(envelope.Sign(data, client))(b)
-	rsaOfCall := func(cores int) time.Duration {
-		return cpuOf(cores, 40, func() { must(envelope.Decrypt(data, platform))(b) }) +
-			cpuOf(cores, 200, func() { must(envelope.Verify(data, signature, &client.PublicKey))(b) }) +
-			cpuOf(cores, 200, func() { must(envelope.Encrypt([]byte(data[:100]), &client.PublicKey, envelope.FullBlock))(b) })
-	}
 	storetest.Bench(b, func(b *testing.B, database func(testing.TB) string) {
 		for _, nodes := range []int{1, 2} {
 			for _, clients := range []int{1, 8, 32} {
@@ -51,18 +44,18 @@ func BenchmarkCalls(b *testing.B) {
 					} else if nodes > 1 {
 						b.Skip("SQLite is one node's")
 					}
-					benchCalls(b, cfg, nodes, clients, rsaOfCall)
+					benchCalls(b, cfg, nodes, clients)
 				})
 			}
 		}
 	})
 }
 
-func benchCalls(b *testing.B, cfg SandboxConfig, nodes, clients int, rsaOfCall func(cores int) time.Duration) {
+func benchCalls(b *testing.B, cfg SandboxConfig, nodes, clients int) {
 	first := startConfig(b, cfg)
 	first.fund("1000000.00", "1000000.00")
 	first.stop()
-	rigs := make([]*rig, nodes)
+	rigs, profiled := make([]*rig, nodes), make([]string, nodes)
 	for i := range rigs {
 		data := cfg.Data
 		if i > 0 { // the app's keys are all that nodes have in common beside the database
@@ -71,7 +64,9 @@ func benchCalls(b *testing.B, cfg SandboxConfig, nodes, clients int, rsaOfCall f
 				b.Fatal(err)
 			}
 		}
-		r, kill := startElsewhere(b, data, cfg.Database)
+		profiled[i] = filepath.Join(profilesIn(b), fmt.Sprintf("%s-%d.pprof", strings.ReplaceAll(b.Name(), "/", "-"), i))
+		os.Remove(profiled[i]) // of the run before, with fewer calls
+		r, kill := startElsewhere(b, data, cfg.Database, profileVariable+"="+profiled[i])
 		defer kill()
 		rigs[i] = r
 	}
@@ -82,8 +77,6 @@ func benchCalls(b *testing.B, cfg SandboxConfig, nodes, clients int, rsaOfCall f
 		return nodes, postgresCPU(b, cfg.Database)
 	}
 	bodies := sealShares(b, rigs[0], b.N)
-	cores := min(clients, runtime.GOMAXPROCS(0))
-	rsa := rsaOfCall(cores)
 	nodesBefore, databaseBefore := used()
 	poster := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
 	took := make([]time.Duration, b.N)
@@ -105,7 +98,7 @@ func benchCalls(b *testing.B, cfg SandboxConfig, nodes, clients int, rsaOfCall f
 	rigs[0].allEnded()
 	nodesCPU, databaseCPU := used()
 	cpu := (nodesCPU - nodesBefore) * 1000 / float64(b.N)
-	rsaCPU := float64((rsa + rsaOfCall(cores)).Microseconds()) / 2000
+	rsaCPU := cpu * rsaShare(b, rigs, profiled)
 	slices.Sort(took)
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
 	b.ReportMetric(float64(took[b.N/2].Microseconds())/1000, "p50-ms")
@@ -165,26 +158,33 @@ func (r *rig) cpuSeconds() float64 {
 	return must(strconv.ParseFloat(line[1], 64))(r.t)
 }
 
-// cpuOf is the CPU that fn needs while it runs on so many cores.
-func cpuOf(cores, times int, fn func()) time.Duration {
-	used := func() time.Duration {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-			panic(err)
+var profiles = flag.String("profiles", "", "folder in which BenchmarkCalls leaves the nodes' profiles")
+
+func profilesIn(b *testing.B) string {
+	if *profiles == "" {
+		return b.TempDir()
+	}
+	return *profiles
+}
+
+// rsaShare is how much of the nodes' CPU went into RSA itself, from 0 to 1.
+func rsaShare(b *testing.B, rigs []*rig, profiled []string) float64 {
+	for i, r := range rigs {
+		if err := r.process.Signal(syscall.SIGUSR1); err != nil {
+			b.Fatal(err)
 		}
-		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+		storetest.Until(b, profiled[i], func() bool { _, err := os.Stat(profiled[i]); return err == nil })
 	}
-	before := used()
-	var running sync.WaitGroup
-	for range cores {
-		running.Go(func() {
-			for range times {
-				fn()
-			}
-		})
+	args := append([]string{"tool", "pprof", "-top", "-nodecount=1000000", "-nodefraction=0", "-focus", `^crypto/rsa\.`}, profiled...)
+	out, err := exec.Command(needs.Program(b, "go"), args...).CombinedOutput()
+	if err != nil {
+		b.Fatalf("%v\n%s", err, out)
 	}
-	running.Wait()
-	return (used() - before) / time.Duration(cores*times)
+	percent := regexp.MustCompile(`Showing nodes accounting for .*, ([0-9.]+)% of `).FindSubmatch(out)
+	if percent == nil { // the calls were too few for a sample
+		return 0
+	}
+	return must(strconv.ParseFloat(string(percent[1]), 64))(b) / 100
 }
 
 func sealShares(b *testing.B, r *rig, n int) [][]byte {

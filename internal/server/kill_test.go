@@ -12,8 +12,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,10 +37,12 @@ var seedOf = sync.OnceValue(func() uint64 {
 	return uint64(time.Now().UnixNano())
 })
 
-// What makes this program the server that is to be killed: its data folder, and its database unless that is there.
+// What makes this program the server that is to be killed: its data folder, its database unless that is there, and where the
+// profile of its CPU goes, if it is wanted, when it is sent SIGUSR1.
 const (
 	serveVariable    = "INFINIA_TEST_SERVE"
 	databaseVariable = "INFINIA_TEST_DATABASE"
+	profileVariable  = "INFINIA_TEST_PROFILE"
 )
 
 func TestMain(m *testing.M) {
@@ -54,16 +59,39 @@ func serveUntilKilled(data string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if path := os.Getenv(profileVariable); path != "" {
+		go func() {
+			if err := profileUntilAsked(path); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+		}()
+	}
 	fmt.Println("ready")
 	io.Copy(io.Discard, os.Stdin) //nolint:errcheck // it ends with the parent
 	os.Exit(1)
 }
 
+func profileUntilAsked(path string) error {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	f, err := os.Create(path + ".part")
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return err
+	}
+	<-asked
+	pprof.StopCPUProfile()
+	return errors.Join(f.Close(), os.Rename(path+".part", path))
+}
+
 // startElsewhere starts a server over data in a process of its own. The rig has no more of it than the wire.
-func startElsewhere(t testing.TB, data, database string) (r *rig, kill func()) {
+func startElsewhere(t testing.TB, data, database string, env ...string) (r *rig, kill func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), serveVariable+"="+data, databaseVariable+"="+database, "GORACE=halt_on_error=1")
+	cmd.Env = append(append(os.Environ(), serveVariable+"="+data, databaseVariable+"="+database, "GORACE=halt_on_error=1"), env...)
 	cmd.Stderr = t.Output()
 	if _, err := cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -87,7 +115,7 @@ func startElsewhere(t testing.TB, data, database string) (r *rig, kill func()) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("the server did not start: %q, %v", line, err)
 	}
-	r = &rig{Sandbox: new(Sandbox), t: t, dir: data, database: database}
+	r = &rig{Sandbox: new(Sandbox), t: t, dir: data, database: database, process: cmd.Process}
 	if err := json.Unmarshal(must(os.ReadFile(filepath.Join(data, "sandbox.json")))(t), &r.File); err != nil {
 		t.Fatal(err)
 	}

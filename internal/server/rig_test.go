@@ -24,8 +24,9 @@ import (
 type rig struct {
 	*Sandbox
 	t        testing.TB
-	dir      string // the data folder
-	database string // a postgres:// URL; empty: the file in the data folder
+	dir      string      // the data folder
+	database string      // a postgres:// URL; empty: the file in the data folder
+	process  *os.Process // of a server elsewhere
 	acts     int
 }
 
