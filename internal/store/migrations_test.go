@@ -167,7 +167,7 @@ func TestPostingsOfOlderBooksAreChained(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		db = open(t, database)
+		open(t, database)
 		b.side = newSide(t, database)
 		if diff := cmp.Diff(want, chains()); diff != "" || len(want) != 6 {
 			t.Errorf("%d rows: %s", len(want), diff)
