@@ -204,7 +204,7 @@ func (r *rig) post(path string, body []byte) (int, envelope.Response, string) {
 func (r *rig) work() {
 	r.Helper()
 	works := map[string]func(context.Context, []pgdb.Task) []error{op.SettleQueue: r.engine.Settle, op.ExpiryQueue: outbox.Each(r.engine.ExpireBinding),
-		"file": outbox.Each(r.importer.Import), "file-result": outbox.Each(r.importer.WriteResults), "webhook": outbox.Each(r.webhooks.Deliver),
+		"file": outbox.Each(r.importer.Import), "file-result": outbox.Each(r.importer.WriteResults), trade.RunQueue: outbox.Each(r.importer.SweepRun), "webhook": outbox.Each(r.webhooks.Deliver),
 		content.Queue: outbox.Each(func(ctx context.Context, t pgdb.Task) error { return content.Sweep(ctx, r.db, t) })}
 	for {
 		var queues []string

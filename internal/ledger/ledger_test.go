@@ -145,6 +145,7 @@ func TestVerifyFindsEveryFault(t *testing.T) {
 			{"UPDATE deposit SET amount = amount + 1", "do not fit its 101"},
 			{"UPDATE deposit SET reversed_at = 1", "0 taken back"},
 			{"UPDATE trade_row SET amount = amount + 1", "accepted rows sum to 81 shipped"},
+			{"UPDATE trade_part SET accepted_rows = 2", "accepted 1 rows, its parts 2"},
 			{"UPDATE trade_row SET shipped = 0", "accepted rows sum to 0 shipped and 80 not"},
 			{"UPDATE trade_file SET state = 'FAILED'", "accepted rows sum to 0 shipped and 0 not"},
 		} {
@@ -187,16 +188,17 @@ func makeBooks(t *testing.T, path string) {
 		Judge: func(v *store.View) error {
 			d := pgdb.Deposit{ID: v.NextID(), AppID: app, Currency: currency, Amount: 100, BankReference: "B"}
 			v.Deposits.Put(deposit, d)
-			f := pgdb.TradeFile{ID: 7, AppID: app, RequestNo: "T", Attempt: 1, State: "SUCCESS"}
+			f := pgdb.TradeFile{ID: 7, AppID: app, RequestNo: "T", Attempt: 1, State: "SUCCESS", AcceptedRows: 1, RunID: 8, BookedNo: 1}
 			v.Files.Put(f.ID, f)
 			settled, held := share(v, "settled", "SETTLED", 10), share(v, "held", "HELD", 30)
 			v.AddTask("settle", held, 0)
+			v.AddTradeRows([]pgdb.TradeRow{{App: 1, ItemKey: []byte{1}, RunID: f.RunID, Amount: 80, Shipped: 1}})
 			return errors.Join(Post(v, ForDeposit, d.ID, external, platform, 100), Post(v, ForTrade, f.ID, evidence, shipped, 80),
 				Post(v, ForShare, settled, platform, received, 10), Post(v, ForShare, settled, evidence, used, 10),
 				Hold(v, platform, 30), Hold(v, used, 30))
 		},
 		Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
-			return q.InsertTradeRow(ctx, pgdb.InsertTradeRowParams{App: 1, RowKey: []byte{1}, FileID: 7, ItemKey: []byte{1}, SellerID: seller, Currency: currency, Amount: 80, Shipped: 1})
+			return q.InsertTradePart(ctx, pgdb.InsertTradePartParams{FileID: 7, SellerID: seller, Currency: currency, TotalRows: 1, AcceptedRows: 1})
 		},
 	})
 	if err != nil {

@@ -61,6 +61,9 @@ func Verify(ctx context.Context, q *pgdb.Queries) (Report, error) {
 		check(ctx, &r, q.VerifyFiled, func(f pgdb.VerifyFiledRow) string {
 			return fmt.Sprintf("seller %s of %s, %s: accepted rows sum to %d shipped and %d not, the books say %d and %d", f.SellerID, f.AppID, f.Currency, f.FiledShipped, f.FiledUnshipped, f.BookedShipped, f.BookedUnshipped)
 		}),
+		check(ctx, &r, q.VerifyParts, func(f pgdb.VerifyPartsRow) string {
+			return fmt.Sprintf("trade file %d (%s %s): accepted %d rows, its parts %d", f.ID, f.AppID, f.RequestNo, f.AcceptedRows, f.OfParts)
+		}),
 	} {
 		if err := check(); err != nil {
 			return r, err

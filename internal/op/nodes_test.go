@@ -61,11 +61,11 @@ func TestNodesAtOnce(t *testing.T) {
 			var file int64
 			rigs[0].do(store.Unit{Keys: store.Keys{Accounts: keys}, Judge: func(v *store.View) error {
 				file = v.NextID()
-				v.Files.Put(file, pgdb.TradeFile{ID: file, AppID: appID(i), RequestNo: sellerID(s), Attempt: 1, State: "SUCCESS"})
+				v.Files.Put(file, pgdb.TradeFile{ID: file, AppID: appID(i), RequestNo: sellerID(s), Attempt: 1, State: "SUCCESS", RunID: file, BookedNo: 1})
+				v.AddTradeRows([]pgdb.TradeRow{{App: int64(i), ItemKey: fmt.Append(nil, i, s), RunID: file, Amount: 1e6, Shipped: 1}})
 				return ledger.Post(v, ledger.ForTrade, file, keys[0], keys[1], 1e6)
 			}, Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-				return q.InsertTradeRow(ctx, pgdb.InsertTradeRowParams{App: int64(i), RowKey: fmt.Append(nil, i, s), FileID: file, ItemKey: fmt.Append(nil, i, s),
-					SellerID: sellerID(s), Currency: "CNH", Amount: 1e6, Shipped: 1})
+				return q.InsertTradePart(ctx, pgdb.InsertTradePartParams{FileID: file, SellerID: sellerID(s), Currency: "CNH"})
 			}})
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -157,7 +156,7 @@ func (r *rig) file(seller, currency string, shipped, unshipped int64) {
 	var fileID int64
 	r.do(store.Unit{Keys: keys, Judge: func(v *store.View) error {
 		fileID = v.NextID()
-		v.Files.Put(fileID, pgdb.TradeFile{ID: fileID, AppID: testApp, RequestNo: seller + r.now.String(), Attempt: 1, State: "SUCCESS"})
+		v.Files.Put(fileID, pgdb.TradeFile{ID: fileID, AppID: testApp, RequestNo: seller + r.now.String(), Attempt: 1, State: "SUCCESS", RunID: fileID, BookedNo: 1})
 		for i, amount := range []int64{shipped, unshipped} {
 			var err error
 			switch evidence, account := keys.Accounts[0], keys.Accounts[i+1]; {
@@ -169,19 +168,13 @@ func (r *rig) file(seller, currency string, shipped, unshipped int64) {
 			if err != nil {
 				return err
 			}
-		}
-		return nil
-	}, Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-		for i, amount := range []int64{shipped, unshipped} {
-			if amount == 0 {
-				continue
-			}
-			if err := q.InsertTradeRow(ctx, pgdb.InsertTradeRowParams{App: 1, RowKey: fmt.Appendf(nil, "%d/%d", fileID, i), FileID: fileID,
-				ItemKey: []byte(seller + currency), SellerID: seller, Currency: currency, Amount: amount, Shipped: int64(1 - i)}); err != nil {
-				return err
+			if amount != 0 {
+				v.AddTradeRows([]pgdb.TradeRow{{App: 1, ItemKey: []byte(seller + currency), At: r.now.UnixMilli() + int64(i), RunID: fileID, Amount: amount, Shipped: int64(1 - i)}})
 			}
 		}
 		return nil
+	}, Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
+		return q.InsertTradePart(ctx, pgdb.InsertTradePartParams{FileID: fileID, SellerID: seller, Currency: currency})
 	}})
 	r.now = r.now.Add(time.Millisecond)
 }

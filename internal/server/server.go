@@ -229,6 +229,7 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 		op.ExpiryQueue: {Most: 64, Run: outbox.Each(s.Engine.ExpireBinding)},
 		"file":         {Most: 1, Ordered: true, Run: outbox.Each(importer.Import)},
 		"file-result":  {Most: 16, Run: outbox.Each(importer.WriteResults)},
+		trade.RunQueue: {Most: 1, Run: outbox.Each(importer.SweepRun)},
 		content.Queue:  {Most: 16, Run: outbox.Each(func(ctx context.Context, t pgdb.Task) error { return content.Sweep(ctx, s.DB, t) })},
 		"webhook":      {Most: 1, Run: outbox.Each(webhooks.Deliver)},
 	})
@@ -358,7 +359,7 @@ func (s *Server) reset(ctx context.Context) error {
 	}
 	return s.DB.Do(ctx, store.Unit{Name: "reset", Keys: store.Keys{Apps: apps}, Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
 		for _, forget := range []func(context.Context) error{q.ResetRequests, q.ResetSellers, q.ResetBindings, q.ResetAccounts, q.ResetPostings,
-			q.ResetShares, q.ResetDeposits, q.ResetTradeFiles, q.ResetTradeRefused, q.ResetTradeParts, q.ResetTradeRows, q.ResetResultFiles, q.ResetContents, q.ResetContentChunks, q.ResetDeliveries,
+			q.ResetShares, q.ResetDeposits, q.ResetTradeFiles, q.ResetTradeRefused, q.ResetTradeParts, q.ResetTradeRuns, q.ResetTradeRows, q.ResetResultFiles, q.ResetContents, q.ResetContentChunks, q.ResetDeliveries,
 			q.ResetDeliveryAttempts, q.ResetTasks, q.ResetCalls, q.ResetAudits} {
 			if err := forget(ctx); err != nil {
 				return err

@@ -18,6 +18,7 @@ import (
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/content"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/trade"
 )
 
 // dueTasks reads a queue's due tasks and holds them against the model: all that are due, and none else.
@@ -295,22 +296,31 @@ func (s *sim) try(n *node, a *modelApp, t pgdb.Task, meets bool) {
 	s.counts["  webhook is "+d.state]++
 }
 
-// sweep has a node remove contents that nothing refers to; now and then another has read the same task.
+// sweep has a node remove contents that nothing refers to and rows that no file names; now and then another has read the same
+// task.
 func (s *sim) sweep() {
-	n := s.node()
-	tasks, err := n.due(s.ctx, content.Queue, int32(s.many(6)))
-	s.must("read "+content.Queue, err)
-	for _, t := range tasks {
-		for range 1 + s.rng.IntN(5)/4 {
-			if err := content.Sweep(s.ctx, s.node().db, t); s.lost(err) {
-				s.noAnswer("sweep", false)
-			} else {
-				s.must("sweep", err)
+	for _, queue := range []string{content.Queue, trade.RunQueue} {
+		n := s.node()
+		tasks, err := n.due(s.ctx, queue, int32(s.many(6)))
+		s.must("read "+queue, err)
+		for _, t := range tasks {
+			for range 1 + s.rng.IntN(5)/4 {
+				n, err := s.node(), error(nil)
+				if queue == content.Queue {
+					err = content.Sweep(s.ctx, n.db, t)
+				} else {
+					err = n.importer.SweepRun(s.ctx, t)
+				}
+				if s.lost(err) {
+					s.noAnswer("sweep", false)
+				} else {
+					s.must("sweep", err)
+				}
 			}
 		}
+		s.say("%d", len(tasks))
+		s.counts["  swept of "+queue] += len(tasks)
 	}
-	s.say("%d", len(tasks))
-	s.counts["  contents looked at"] += len(tasks)
 }
 
 // remains says whether a task whose work got no answer is still to be done. It is over only if the commit that failed stands.
@@ -412,9 +422,12 @@ func (s *sim) settleDown() {
 	for more := true; more; {
 		s.do("settle down", func(s *sim) {
 			s.sweep()
-			tasks, err := s.node().due(s.ctx, content.Queue, 1)
-			s.must("read "+content.Queue, err)
-			more = len(tasks) > 0
+			more = false
+			for _, queue := range []string{content.Queue, trade.RunQueue} {
+				tasks, err := s.node().due(s.ctx, queue, 1)
+				s.must("read "+queue, err)
+				more = more || len(tasks) > 0
+			}
 		})
 	}
 	for _, a := range s.m.apps {

@@ -113,41 +113,18 @@ func TestOlderDatabaseIsMigrated(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := pgdb.TradeFile{ID: 7, AppID: "demo", RequestNo: "T-1", Attempt: 1, State: "SUCCESS", SHA256: "ab", Size: 5, SellerID: "S1", Currency: "CNH",
-		TotalRows: 1, AcceptedRows: 1, ReceivedAt: 2, FinishedAt: 3}
+		TotalRows: 1, AcceptedRows: 1, ReceivedAt: 2, FinishedAt: 3, RunID: 7, BookedNo: 1}
 	if diff := cmp.Diff(want, is); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// TestPostingsOfOlderBooksAreChained: what an earlier version has posted becomes the chain that this one would have made.
+// TestPostingsOfOlderBooksAreChained: what an earlier version has posted becomes the chain that this one would have made, and
+// of the rows that it wrote those remain that count.
 func TestPostingsOfOlderBooksAreChained(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
 		database := engine.New(t)
-		db := open(t, database)
-		b := newBooks(t, db, database)
-		b.do(db, "one", "two", "three")
-		b.do(db, "four")
-		chains := func() (lines []string) {
-			rows, err := b.side.QueryContext(t.Context(), `SELECT 'posting', id, from_before_id, to_before_id FROM posting UNION ALL SELECT kind, id, last_posting_id, 0 FROM account ORDER BY 2`)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer rows.Close()
-			for rows.Next() {
-				var what string
-				var id, before, to int64
-				if err := rows.Scan(&what, &id, &before, &to); err != nil {
-					t.Fatal(err)
-				}
-				lines = append(lines, fmt.Sprint(what, id, before, to))
-			}
-			return lines
-		}
-		want := chains()
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
-		dialect := goose.DialectSQLite3
+		side, dialect := newSide(t, database), goose.DialectSQLite3
 		if engine == storetest.Postgres {
 			dialect = goose.DialectPostgres
 		}
@@ -155,24 +132,69 @@ func TestPostingsOfOlderBooksAreChained(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		provider, err := goose.NewProvider(dialect, b.side, folder)
+		provider, err := goose.NewProvider(dialect, side, folder)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := provider.DownTo(t.Context(), 4); err != nil {
+		if _, err := provider.UpTo(t.Context(), 4); err != nil {
 			t.Fatal(err)
 		}
-		if engine == storetest.SQLite {
-			if err := b.side.Close(); err != nil { // or the file is not whole
-				t.Fatal(err)
+		for _, statement := range []string{
+			// Three accounts; 10 and 11 move something to and fro, and 11 to 12.
+			"INSERT INTO account SELECT n, 'demo', 'kind' || n, '', 'CNH', 0, 0, n - 9, 5, 0, 0 FROM (SELECT 12 AS n UNION SELECT 10) AS numbers",
+			"INSERT INTO account VALUES (11, 'demo', 'kind11', '', 'CNH', 0, 0, 4, 5, 0, 0), (13, 'demo', 'unused', '', 'CNH', 0, 0, 0, 0, 0, 0)",
+			"UPDATE account SET last_no = 3 WHERE id = 10",
+			"UPDATE account SET last_no = 1 WHERE id = 12",
+			"INSERT INTO posting VALUES (101, 'deposit', 1, 5, 10, 1, -5, 11, 1, 5, 1), (90, 'deposit', 1, 5, 11, 2, 0, 10, 2, 0, 2)",
+			"INSERT INTO posting VALUES (300, 'deposit', 1, 5, 11, 3, -5, 12, 1, 5, 3), (95, 'deposit', 1, 5, 10, 3, -5, 11, 4, 0, 4)",
+			// Three files: accepted one after the other, though not in the order of their ids, and failed.
+			"INSERT INTO trade_file VALUES (52, 'demo', 'T-1', 1, 'SUCCESS', '', 1, 'S1', 'CNH', 1, 1, 0, '', '', 1, 10, 0, 0)",
+			"INSERT INTO trade_file VALUES (51, 'demo', 'T-2', 1, 'PARTIAL', '', 1, '', '', 3, 2, 1, '', '', 1, 20, 0, 0)",
+			"INSERT INTO trade_file VALUES (53, 'demo', 'T-3', 1, 'FAILED', '', 1, '', '', 1, 0, 1, '', '', 1, 30, 0, 0)",
+			"INSERT INTO trade_part VALUES (52, 'S1', 'CNH', 1, 1, 0), (51, 'S2', 'CNH', 1, 1, 0), (51, 'S1', 'USD', 2, 1, 1), (53, 'S1', 'CNH', 1, 0, 1)",
+			"INSERT INTO trade_row VALUES " + oldRow(engine, 1, 52, "S1", "CNH", 7) + ", " + oldRow(engine, 2, 51, "S2", "CNH", 8) + ", " + oldRow(engine, 3, 51, "S1", "USD", -9) + ", " + oldRow(engine, 4, 53, "S1", "CNH", 6),
+		} {
+			if _, err := side.ExecContext(t.Context(), statement); err != nil {
+				t.Fatalf("%s: %v", statement, err)
 			}
 		}
+		if err := side.Close(); err != nil { // or the file is not whole
+			t.Fatal(err)
+		}
 		open(t, database)
-		b.side = newSide(t, database)
-		if diff := cmp.Diff(want, chains()); diff != "" || len(want) != 6 {
-			t.Errorf("%d rows: %s", len(want), diff)
+		rows, err := newSide(t, database).QueryContext(t.Context(), `SELECT 'posting', id, from_before_id, to_before_id FROM posting UNION ALL SELECT 'account', id, last_posting_id, 0 FROM account
+			UNION ALL SELECT 'file', id, run_id, booked_no FROM trade_file UNION ALL SELECT 'row of ' || p.seller_id || ' ' || p.currency, r.amount, r.run_id, r.returned
+				FROM trade_row r JOIN trade_part p ON p.file_id = r.run_id AND p.no = r.part ORDER BY 1, 2`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		var is []string
+		for rows.Next() {
+			var what string
+			var id, a, b int64
+			if err := rows.Scan(&what, &id, &a, &b); err != nil {
+				t.Fatal(err)
+			}
+			is = append(is, fmt.Sprintf("%s %d: %d %d", what, id, a, b))
+		}
+		slices.Sort(is)
+		want := []string{"account 10: 95 0", "account 11: 95 0", "account 12: 300 0", "account 13: 0 0",
+			"file 51: 51 2", "file 52: 52 1", "file 53: 0 0",
+			"posting 101: 0 0", "posting 300: 90 0", "posting 90: 101 101", "posting 95: 90 300",
+			"row of S1 CNH 7: 52 0", "row of S1 USD -9: 51 1", "row of S2 CNH 8: 51 0"}
+		if diff := cmp.Diff(want, is); diff != "" {
+			t.Error(diff)
 		}
 	})
+}
+
+func oldRow(engine storetest.Engine, key, file int, seller, currency string, amount int) string {
+	hash := fmt.Sprintf("x'%032d'", key)
+	if engine == storetest.Postgres {
+		hash = fmt.Sprintf(`'\x%032d'`, key)
+	}
+	return fmt.Sprintf("(1, %s, %d, %s, '%s', '%s', %d, 1, 1, 0, 2, 100, 50)", hash, file, hash, seller, currency, amount)
 }
 
 // TestLaterSchema: a node works over the tables of a later version, which has more columns and migrations, so that nodes can

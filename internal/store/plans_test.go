@@ -34,10 +34,10 @@ func TestPlans(t *testing.T) {
 		return regexp.MustCompile(`sqlc\.arg\((\w+)\)`).ReplaceAllString(query, "1")
 	}
 	for _, c := range []struct{ file, name, want string }{
-		{"trade.sql", "FindBookedRow", "r USING PRIMARY KEY (row_key=? AND app=?)"},
-		{"trade.sql", "ListBookedRowsOfItem", "r USING INDEX trade_row_item (item_key=?)"},
-		{"trade.sql", "DeleteRowsOfFile", "trade_row USING INDEX trade_row_file (file_id=?)"},
-		{"trade.sql", "CountRowsOfFile", "trade_row USING COVERING INDEX trade_row_file (file_id=?)"},
+		{"trade.sql", "PageBookedRows", "r USING PRIMARY KEY (app=? AND item_key>? AND item_key<?)"},
+		{"trade.sql", "PageItemsOfApp", "trade_row USING PRIMARY KEY (app=? AND item_key>?)"},
+		{"trade.sql", "DeleteRowsOfRun", "trade_row USING PRIMARY KEY (app=? AND item_key>? AND item_key<?)"},
+		{"trade.sql", "NextBookedNo", "trade_file USING COVERING INDEX trade_file_booked (app_id=?)"},
 		{"trade.sql", "ListResultFiles", "r USING PRIMARY KEY (app_id=?)"},
 		{"content.sql", "ContentInUse", "f USING COVERING INDEX trade_file_content (content_id=?)"},
 		{"content.sql", "ContentInUse", "f USING COVERING INDEX trade_file_errors (errors_id=?)"},

@@ -19,12 +19,13 @@ var (
 	accountRows  = rowsIn[pgdb.Account]("account", "balance", "held", "last_no", "last_at", "day", "day_amount", "last_posting_id")
 	deliveryRows = rowsIn[pgdb.Delivery]("delivery", "state", "attempts", "due_at", "finished_at")
 	depositRows  = rowsIn[pgdb.Deposit]("deposit", "reversed_at")
-	fileRows     = rowsIn[pgdb.TradeFile]("trade_file", "state", "seller_id", "currency", "total_rows", "accepted_rows", "rejected_rows", "fail_reason", "warnings", "finished_at", "errors_id")
+	fileRows     = rowsIn[pgdb.TradeFile]("trade_file", "state", "seller_id", "currency", "total_rows", "accepted_rows", "rejected_rows", "fail_reason", "warnings", "finished_at", "errors_id", "run_id", "booked_no")
 	requestRows  = rowsIn[pgdb.Request]("request")
 	auditRows    = rowsIn[pgdb.Audit]("audit")
 	postingRows  = rowsIn[pgdb.Posting]("posting")
 	attemptRows  = rowsIn[pgdb.DeliveryAttempt]("delivery_attempt")
 	callRows     = rowsIn[pgdb.Call]("call")
+	tradeRows    = rowsIn[pgdb.TradeRow]("trade_row")
 	taskRows     = rowsIn[pgdb.Task]("task")
 )
 
@@ -54,6 +55,7 @@ func (v *View) save(s saver) {
 	add(s, postingRows, v.postings)
 	add(s, attemptRows, v.attempts)
 	add(s, callRows, v.calls)
+	add(s, tradeRows, v.tradeRows)
 	if len(v.oldTasks) > 0 {
 		s.deleteTasks(v.oldTasks)
 	}

@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/openinfinia/infinia/money"
@@ -21,23 +23,22 @@ type Settings struct {
 	Zone *time.Location // of times written without one; +08:00 when nil
 }
 
-// Row is a sound row that is to be booked, or that updates the shipping fields of one booked before. It keeps what is judged
+// Row is a sound row that is to be booked, or that changes the shipping fields of one booked before. It keeps what is judged
 // again later; all else is in the file, at Offset.
 type Row struct {
 	Line       int   // of its first character, as an editor counts: the header is line 1
 	Offset     int64 // of its record in the file, in bytes
-	Length     int32 // of its record, in bytes, without the line end
 	Shipped    bool
 	Update     bool // it was booked before: only Shipped and ShipDetail are new
-	state      rowState
 	SellerID   string
 	Currency   money.Currency
 	Amount     int64    // in minor units; below zero for a return
 	At         int64    // transactionTime, epoch milliseconds
 	ShipDetail int64    // hash of the shipping fields
-	Key        [16]byte // hash of sellerId, orderId, sku, transactionTime and sign: the identity of a sale or return
-	Item       [16]byte // hash of sellerId, orderId and sku
+	Item       [16]byte // hash of sellerId, orderId and sku; with At and the sign of Amount the identity of a sale or return
 	content    uint64   // hash of all cells, to tell repeats within the file
+	part       int32    // whose row it is, of the file's parts
+	state      rowState
 }
 
 // Problem is what is wrong with one row, as data: it is reported to the sender, never returned as an error.
@@ -65,31 +66,32 @@ func (p Problem) String() string {
 	return where + ": " + p.Rule + "; " + p.Fix
 }
 
-// Known tells what was accepted before. The functions are asked from one goroutine, and an error of theirs ends the check. A
-// nil one stands for what nobody can tell without a database: every seller is bound, nothing was filed before.
+// Known tells what was accepted before. Several goroutines ask at once, and an error ends the check. A nil function stands
+// for what nobody can tell without a database: every seller is bound, nothing was filed before.
 type Known struct {
-	// Bound tells whether a binding of the seller in this currency is, or once was, SUCCESS.
-	Bound func(sellerID string, currency money.Currency) (bool, error)
-	// Prior finds the booked rows of these keys, at most 1,000 at a time in ascending order.
-	Prior func(keys [][16]byte) (map[[16]byte]Prior, error)
-	// Items finds the booked sums of these items, at most 1,000 at a time in ascending order.
-	Items func(items [][16]byte) (map[[16]byte]ItemSum, error)
+	// Bound tells which of these sellers' bindings are, or once were, SUCCESS; there are at most batchRecords.
+	Bound func(of []Binding) (map[Binding]bool, error)
+	// Booked finds the booked rows of the items from first to last, in ascending order of items and about as many as most,
+	// but all those of an item. more tells that there are others after them.
+	Booked func(first, last [16]byte, most int) (rows []Booked, more bool, err error)
 }
 
-// Prior is a row that an earlier file booked.
-type Prior struct {
+// Binding is a seller in one currency.
+type Binding struct {
+	SellerID string
+	Currency money.Currency
+}
+
+// Booked is a row that an earlier file booked; where one changed its shipping fields, as that file left it.
+type Booked struct {
+	Item          [16]byte
+	At            int64
 	Currency      money.Currency
 	Amount        int64 // minor units
 	Shipped       bool
 	ShipDetail    int64
 	FileRequestNo string
 	Line          int
-}
-
-// ItemSum is what is booked for one seller, order and sku, in minor units; both sums are zero or above.
-type ItemSum struct {
-	Currency       money.Currency
-	Sales, Returns int64
 }
 
 // Result is the judgement of a whole file.
@@ -108,21 +110,50 @@ type Result struct {
 	Problems []Problem
 	// More is the number of problems that are not in Problems.
 	More int
-	// Rows are the accepted rows that book or update something, by line.
-	Rows []Row
+	// Fresh and Updates are how many rows there are for EachRow: those that book something, and those that only change the
+	// shipping fields of a booked one.
+	Fresh, Updates int
 
-	parts    map[binding]*Part
+	partNos  map[Binding]int32
+	spool    *spool
 	checker  *checker
 	findings []finding // of rows together, by line
 	refused  uint32    // bit i: rule i refuses the file
+	overflow bool      // the accepted rows sum to more than the books can hold
 }
 
 // Part is the rows of one seller and currency.
 type Part struct {
+	No              int // of the file's parts, in the order in which they first occur
 	SellerID        string
 	Currency        money.Currency
 	Total, Accepted int
+
+	// By how much the accepted rows change what the seller has filed, in minor units.
+	Shipped, Unshipped int64
 }
+
+// EachRow calls fn with the accepted rows that book or update something, some at a time: in the order of Item, At, sales
+// before returns. fn may not keep the slice.
+func (res *Result) EachRow(fn func(rows []Row) error) error {
+	var rows []Row
+	for i := range res.spool.buckets {
+		var err error
+		if rows, err = res.spool.rows(i, rows); err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			continue
+		}
+		if err := fn(rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close gives up the rows.
+func (res *Result) Close() error { return res.spool.Close() }
 
 const maxProblems = 1000
 
@@ -130,24 +161,73 @@ const maxProblems = 1000
 // rows once more: that costs less than keeping every problem of a large file in memory.
 type checker struct {
 	zone    *time.Location
-	known   Known
 	enc     encoding
 	header  header
-	bound   map[binding]bool
-	texts   map[string]string // one copy of each sellerId and currency
+	known   Known
+	bound   *bound
 	seed    maphash.Seed
+	texts   map[string]string // one copy of each sellerId and currency
 	reading reading
 	bytes   []byte // scratch
 }
 
-type binding struct {
-	seller   string
-	currency money.Currency
+// another is the checker of another goroutine.
+func (c *checker) another() *checker {
+	n := *c
+	n.texts, n.reading, n.bytes = make(map[string]string), reading{}, nil
+	return &n
 }
 
-// Check judges the file in src. It does not close it, and reads it twice. The error is one of reading src or of known; a bad
-// file is a Result. A Result holds while no other file of the same app is booked.
-func Check(src io.ReadSeeker, set Settings, known Known) (*Result, error) {
+func (c *checker) crew() []*checker {
+	crew := make([]*checker, workers())
+	for i := range crew {
+		crew[i] = c.another()
+	}
+	return crew
+}
+
+// bound is which bindings were asked for, and the answers.
+type bound struct {
+	mu    sync.Mutex // guards answers
+	known map[Binding]bool
+}
+
+// ask tells which of some bindings are bound.
+func (b *bound) ask(of []Binding, ask func([]Binding) (map[Binding]bool, error)) (map[Binding]bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	answers := make(map[Binding]bool, len(of))
+	var open []Binding
+	for _, k := range of {
+		if is, ok := b.known[k]; ok {
+			answers[k] = is
+		} else {
+			open = append(open, k)
+		}
+	}
+	if len(open) == 0 {
+		return answers, nil
+	}
+	found, err := ask(open)
+	for _, k := range open {
+		b.known[k], answers[k] = found[k], found[k]
+	}
+	return answers, err
+}
+
+// judged is what came of a row by itself.
+type judged struct {
+	row        Row
+	problems   []Problem
+	identified bool   // it can be compared with others
+	broken     ruleID // a rule of the file that this row breaks
+	cut        bool
+}
+
+// Check judges the file in src. It does not close it, and reads it twice, on all cores; rows are put aside on disk where they
+// are many. The error is one of reading src, of known or of the disk; a bad file is a Result. A Result holds while no other
+// file of the same app is booked, and has to be closed.
+func Check(src io.ReadSeeker, set Settings, known Known) (_ *Result, err error) {
 	if _, err := src.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("rewind trade file: %w", err)
 	}
@@ -158,16 +238,20 @@ func Check(src io.ReadSeeker, set Settings, known Known) (*Result, error) {
 	if set.Zone == nil {
 		set.Zone = time.FixedZone("+08:00", 8*60*60)
 	}
-	c := &checker{zone: set.Zone, known: known, enc: enc, bound: make(map[binding]bool), texts: make(map[string]string), seed: maphash.MakeSeed()}
-	res := &Result{checker: c, parts: make(map[binding]*Part)}
+	c := &checker{zone: set.Zone, known: known, enc: enc, bound: &bound{known: make(map[Binding]bool)}, seed: maphash.MakeSeed()}
+	res := &Result{checker: c, spool: &spool{}, partNos: make(map[Binding]int32)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, res.Close())
+		}
+	}()
 	if err := c.readAll(src, res); err != nil {
 		return nil, fmt.Errorf("read trade file: %w", err)
 	}
 	if err := c.judgeTogether(res); err != nil {
 		return nil, fmt.Errorf("judge trade file: %w", err)
 	}
-	res.settle()
-	return res, nil
+	return res, res.settle()
 }
 
 // readAll judges each row by itself. Rows whose identity can be told are kept, wrong ones too, to be judged together.
@@ -176,48 +260,100 @@ func (c *checker) readAll(src io.ReadSeeker, res *Result) error {
 	if err != nil {
 		return err
 	}
-	headed, cut := false, 0
-	for {
-		rec, err := split.next()
+	head, err := c.heading(split)
+	switch {
+	case errors.Is(err, io.EOF):
+		res.refuse(fileEmpty, 0, "")
+		return nil
+	case errors.Is(err, errTooLong):
+		res.refuse(fileTooLong, split.line, "")
+		return nil
+	case err != nil:
+		return err
+	}
+	c.header = readHeader(head, c.enc)
+	res.FileProblems = c.header.problems
+	cut, crew := 0, c.crew()
+	return pass(split, c.enc, len(crew), func(worker int, b *batch) error {
+		if len(c.header.problems) > 0 {
+			return nil
+		}
+		return crew[worker].judgeBatch(b)
+	}, func(b *batch) error {
+		res.Total += len(b.records)
+		if len(c.header.problems) == 0 {
+			for i := range b.judged {
+				j := &b.judged[i]
+				if j.broken != ruleNone {
+					res.refuse(j.broken, j.row.Line, c.enc.name)
+				}
+				cut = 0
+				if j.cut {
+					cut = j.row.Line
+				}
+				if err := res.keep(j); err != nil {
+					return err
+				}
+			}
+		}
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(b.err, errTooLong):
+			res.refuse(fileTooLong, b.line, "")
+		case errors.Is(b.err, io.EOF):
 			if cut > 0 {
 				res.refuse(fileCut, cut, "")
 			}
 			if res.Total == 0 && len(res.FileProblems) == 0 {
 				res.refuse(fileEmpty, 0, "")
 			}
-			return nil
-		case errors.Is(err, errTooLong):
-			res.refuse(fileTooLong, split.line, "")
-			return nil
-		case err != nil:
-			return err
-		case c.enc.blank(rec.raw):
-			continue
-		case !headed:
-			headed = true
-			c.header = readHeader(rec, c.enc)
-			res.FileProblems = c.header.problems
-			continue
 		}
-		res.Total++
-		if len(c.header.problems) > 0 {
-			continue
+		return nil
+	})
+}
+
+// heading is the first record that is not blank.
+func (c *checker) heading(split *splitter) (record, error) {
+	for {
+		if rec, err := split.next(); err != nil || !c.enc.blank(rec.raw) {
+			return rec, err
 		}
-		r, err := c.judge(rec)
-		if err != nil {
-			return err
-		}
-		if r.broken != ruleNone {
-			res.refuse(r.broken, rec.line, c.enc.name)
-		}
-		cut = 0
-		if r.cut {
-			cut = rec.line
-		}
-		res.keep(r)
 	}
+}
+
+// judgeBatch judges each row by itself, and then whether the sellers of the batch are bound.
+func (c *checker) judgeBatch(b *batch) error {
+	b.judged = b.judged[:0]
+	var of []Binding
+	asked := make(map[Binding]bool)
+	for _, rec := range b.records {
+		r := c.judge(rec)
+		j := judged{row: r.row, identified: r.identified(), broken: r.broken, cut: r.cut}
+		if len(r.problems) > 0 {
+			j.problems = slices.Clone(r.problems)
+		}
+		if k := (Binding{r.row.SellerID, r.row.Currency}); k.SellerID != "" && c.known.Bound != nil && !asked[k] {
+			asked[k] = true
+			of = append(of, k)
+		}
+		b.judged = append(b.judged, j)
+	}
+	if len(of) > 0 {
+		bound, err := c.bound.ask(of, c.known.Bound)
+		if err != nil {
+			return fmt.Errorf("bindings of sellers: %w", err)
+		}
+		for i := range b.judged {
+			if j := &b.judged[i]; j.row.SellerID != "" && !bound[Binding{j.row.SellerID, j.row.Currency}] {
+				j.problems = append(j.problems, finding{line: int32(j.row.Line), rule: rowUnbound}.problem())
+			}
+		}
+	}
+	for i := range b.judged {
+		if j := &b.judged[i]; slices.ContainsFunc(j.problems, func(p Problem) bool { return !p.Warning }) {
+			j.row.state |= stateWrong
+		}
+	}
+	return nil
 }
 
 // refuse notes a fault of the whole file, where it shows first.
@@ -229,8 +365,8 @@ func (res *Result) refuse(rule ruleID, line int, name string) {
 }
 
 // keep takes over what is needed of a row that was judged by itself.
-func (res *Result) keep(r *reading) {
-	for _, p := range r.problems {
+func (res *Result) keep(j *judged) error {
+	for _, p := range j.problems {
 		if len(res.Problems) == maxProblems {
 			res.More++
 			continue
@@ -238,27 +374,15 @@ func (res *Result) keep(r *reading) {
 		p.Value = strings.Clone(shorten(p.Value))
 		res.Problems = append(res.Problems, p)
 	}
-	if r.row.SellerID != "" {
-		res.part(r.row).Total++
+	if j.row.SellerID != "" {
+		j.row.part = res.part(j.row.SellerID, j.row.Currency)
+		res.spool.parts[j.row.part].Total++
 	}
-	if r.wrong() {
-		r.row.state |= stateWrong
-	}
-	if r.identified() {
-		res.Rows = append(res.Rows, r.row)
-	} else {
+	if !j.identified {
 		res.Rejected++
+		return nil
 	}
-}
-
-// part is the count of a row's seller and currency.
-func (res *Result) part(row Row) *Part {
-	p, ok := res.parts[binding{row.SellerID, row.Currency}]
-	if !ok {
-		p = &Part{SellerID: row.SellerID, Currency: row.Currency}
-		res.parts[binding{p.SellerID, p.Currency}] = p
-	}
-	return p
+	return res.spool.add(&j.row)
 }
 
 func shorten(value string) string {

@@ -9,12 +9,11 @@ import (
 	"hash/maphash"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/openinfinia/infinia/money"
 )
-
-// batch is how many keys are asked for at once.
-const batch = 1000
 
 // rowState is what is known of a row when rows are judged together.
 type rowState uint8
@@ -25,15 +24,10 @@ const (
 	stateFiled                       // an earlier file booked it
 )
 
-// identify hashes what a row is compared by. The hashes are stored with booked rows: they must never change.
+// identify hashes what a row is compared by. The hashes are stored with booked rows: they must never change. Nobody makes two
+// items with one hash by chance, and on purpose only at the cost of 2^64 tries, to confuse their own books.
 func (c *checker) identify(r *reading) {
 	r.row.Item = c.hash(r.cells[colSellerID], r.cells[colOrderID], r.cells[colSKU])
-	var moment [9]byte
-	binary.BigEndian.PutUint64(moment[:], uint64(r.row.At))
-	if r.row.Amount < 0 {
-		moment[8] = 1
-	}
-	r.row.Key = c.hash(r.cells[colSellerID], r.cells[colOrderID], r.cells[colSKU], string(moment[:]))
 	shipping := c.hash(r.cells[colShipping : colShippingTime+1]...)
 	r.row.ShipDetail = int64(binary.BigEndian.Uint64(shipping[:]))
 
@@ -57,189 +51,325 @@ func (c *checker) hash(parts ...string) [16]byte {
 	return [16]byte(sum[:16])
 }
 
-// judgeTogether compares the rows of the file with each other and with what is booked.
+// judgeTogether compares the rows of the file with each other and with what is booked, item by item, several buckets at once.
 func (c *checker) judgeTogether(res *Result) error {
-	byKey := res.sorted(func(r *Row) *[16]byte { return &r.Key })
-	for group := range res.groups(byKey, func(r *Row) *[16]byte { return &r.Key }) {
-		res.judgeRepeats(group)
+	benches := make([]bench, workers())
+	var next atomic.Int32
+	var judging sync.WaitGroup
+	for i := range benches {
+		b := &benches[i]
+		b.checker, b.spool, b.parts = c, res.spool, make([]Part, len(res.spool.parts))
+		judging.Go(func() {
+			for n := int(next.Add(1)) - 1; n < len(res.spool.buckets) && b.err == nil; n = int(next.Add(1)) - 1 {
+				b.err = b.judgeBucket(n)
+			}
+		})
 	}
-	if err := c.judgePriors(res, byKey); err != nil {
-		return fmt.Errorf("rows filed before: %w", err)
+	judging.Wait()
+	for i := range benches {
+		b := &benches[i]
+		if b.err != nil {
+			return b.err
+		}
+		res.findings = append(res.findings, b.findings...)
+		res.Rejected, res.Repeats, res.Fresh, res.Updates = res.Rejected+b.rejected, res.Repeats+b.repeats, res.Fresh+b.fresh, res.Updates+b.updates
+		for n, p := range b.parts {
+			to := &res.spool.parts[n]
+			to.Accepted += p.Accepted
+			var err error
+			if to.Shipped, err = money.Add(to.Shipped, p.Shipped); err == nil {
+				to.Unshipped, err = money.Add(to.Unshipped, p.Unshipped)
+			}
+			res.overflow = res.overflow || err != nil
+		}
+		res.overflow = res.overflow || b.overflow
 	}
-	if err := c.judgeItems(res); err != nil {
-		return fmt.Errorf("items filed before: %w", err)
-	}
-	slices.SortStableFunc(res.findings, func(a, b finding) int { return cmp.Compare(a.line, b.line) })
+	slices.SortStableFunc(res.findings, func(a, b finding) int { return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.rule, b.rule)) })
 	return nil
 }
 
-// sorted is the order of rows by a hash, then by line.
-func (res *Result) sorted(hash func(*Row) *[16]byte) []int32 {
-	order := make([]int32, len(res.Rows))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	slices.SortFunc(order, func(a, b int32) int {
-		return cmp.Or(bytes.Compare(hash(&res.Rows[a])[:], hash(&res.Rows[b])[:]), cmp.Compare(a, b))
-	})
-	return order
+// bench judges rows together, and adds up what becomes of them.
+type bench struct {
+	checker  *checker
+	spool    *spool
+	rows     []Row
+	findings []finding
+	parts    []Part // what this bench adds to those of the file
+	err      error
+
+	rejected, repeats, fresh, updates int
+	overflow                          bool
 }
 
-// groups yields the rows that share a hash, from an order sorted by it.
-func (res *Result) groups(order []int32, hash func(*Row) *[16]byte) func(yield func([]int32) bool) {
-	return func(yield func([]int32) bool) {
-		for len(order) > 0 {
-			n := 1
-			for n < len(order) && *hash(&res.Rows[order[n]]) == *hash(&res.Rows[order[0]]) {
-				n++
+// judgeBucket leaves in the bucket only what an importer has to write.
+func (b *bench) judgeBucket(bucket int) (err error) {
+	if b.rows, err = b.spool.rows(bucket, b.rows); err != nil || len(b.rows) == 0 {
+		return err
+	}
+	slices.SortFunc(b.rows, func(x, y Row) int {
+		if c := bytes.Compare(x.Item[:], y.Item[:]); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(x.At, y.At), -cmp.Compare(sign(x.Amount), sign(y.Amount)), cmp.Compare(x.Line, y.Line))
+	})
+	booked := bookedRows{find: b.checker.known.Booked, last: b.rows[len(b.rows)-1].Item, most: bookedLeast, more: b.checker.known.Booked != nil}
+	kept := b.rows[:0]
+	for rest := b.rows; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].Item == rest[0].Item {
+			n++
+		}
+		there, err := booked.of(rest[0].Item)
+		if err != nil {
+			return fmt.Errorf("rows filed before: %w", err)
+		}
+		kept = append(kept, b.judgeItem(rest[:n], there)...)
+		rest = rest[n:]
+	}
+	return b.spool.replace(bucket, kept)
+}
+
+func sign(amount int64) int { return cmp.Compare(amount, 0) }
+
+// judgeItem judges all rows of one seller, order and sku, and returns those that are to be written, in the same space.
+func (b *bench) judgeItem(rows []Row, booked []Booked) []Row {
+	for rest := rows; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].At == rest[0].At && sign(rest[n].Amount) == sign(rest[0].Amount) {
+			n++
+		}
+		b.judgeRepeats(rest[:n])
+		for i := range booked {
+			if booked[i].At == rest[0].At && sign(booked[i].Amount) == sign(rest[0].Amount) {
+				b.judgePrior(rest[:n], booked[i])
 			}
-			if !yield(order[:n]) {
-				return
-			}
-			order = order[n:]
+		}
+		rest = rest[n:]
+	}
+	var before itemBooks
+	var currency money.Currency
+	for _, f := range booked {
+		currency = f.Currency
+		if err := before.add(f.Amount, f.Shipped); err != nil {
+			b.overflow = true // of what is booked: it cannot be
+		}
+	}
+	b.judgeCurrency(rows, currency)
+	b.judgeReturns(rows, before)
+
+	after, kept := before, rows[:0]
+	for _, row := range rows {
+		if row.state&stateWrong != 0 {
+			b.rejected++
+			continue
+		}
+		b.parts[row.part].Accepted++
+		switch {
+		case row.state&stateRepeat != 0, row.state&stateFiled != 0 && !row.Update:
+			b.repeats++
+			continue
+		case row.Update:
+			b.updates++
+			after.ship(row, booked)
+		default:
+			b.fresh++
+			b.overflow = after.add(row.Amount, row.Shipped) != nil || b.overflow
+		}
+		kept = append(kept, row)
+	}
+	if len(kept) > 0 {
+		b.change(kept[0].part, before.net(), after.net())
+	}
+	return kept
+}
+
+// change adds what the books of an item become to what its owner has filed.
+func (b *bench) change(part int32, was, is filed) {
+	p := &b.parts[part]
+	var err error
+	if p.Shipped, err = money.Add(p.Shipped, is.shipped-was.shipped); err == nil {
+		p.Unshipped, err = money.Add(p.Unshipped, is.unshipped-was.unshipped)
+	}
+	b.overflow = b.overflow || err != nil
+}
+
+// itemBooks is what is booked for one seller, order and sku, in minor units.
+type itemBooks struct{ shipped, unshipped, returns int64 }
+
+// filed is what counts as filed, in minor units.
+type filed struct{ shipped, unshipped int64 }
+
+// net takes returns off shipped sales first, then off unshipped ones.
+func (b itemBooks) net() filed {
+	shipped := b.shipped - b.returns
+	if shipped >= 0 {
+		return filed{shipped, b.unshipped}
+	}
+	return filed{0, b.unshipped + shipped}
+}
+
+func (b *itemBooks) add(amount int64, shipped bool) (err error) {
+	switch {
+	case amount < 0:
+		b.returns, err = money.Sub(b.returns, amount)
+	case shipped:
+		b.shipped, err = money.Add(b.shipped, amount)
+	default:
+		b.unshipped, err = money.Add(b.unshipped, amount)
+	}
+	return err
+}
+
+// ship moves a booked sale that has been shipped meanwhile.
+func (b *itemBooks) ship(row Row, booked []Booked) {
+	for _, f := range booked {
+		if f.At == row.At && f.Amount == row.Amount && !f.Shipped && row.Shipped {
+			b.unshipped -= row.Amount
+			b.shipped += row.Amount
 		}
 	}
 }
 
-func (res *Result) find(row *Row, f finding) {
+// bookedRows reads the booked rows of ascending items. Where the file and the books have many items between the same two,
+// that takes few questions; where the books have far more than the file, or the file than the books, few rows are read.
+type bookedRows struct {
+	find func(first, last [16]byte, most int) ([]Booked, bool, error)
+	last [16]byte
+	rows []Booked // not yet passed
+	more bool     // there may be others after them
+	most int      // to read at once: twice as many after a page was of use
+	used bool     // something of this page was
+}
+
+const (
+	bookedLeast = 16
+	bookedMost  = 2048
+)
+
+func (b *bookedRows) of(item [16]byte) ([]Booked, error) {
+	for {
+		n := 0
+		for n < len(b.rows) && bytes.Compare(b.rows[n].Item[:], item[:]) < 0 {
+			n++
+		}
+		b.rows = b.rows[n:]
+		if len(b.rows) > 0 || !b.more {
+			break
+		}
+		if b.used {
+			b.most = min(2*b.most, bookedMost)
+		} else {
+			b.most = max(b.most/2, bookedLeast)
+		}
+		b.used = false
+		var err error
+		if b.rows, b.more, err = b.find(item, b.last, b.most); err != nil {
+			return nil, err
+		}
+	}
+	n := 0
+	for n < len(b.rows) && b.rows[n].Item == item {
+		n++
+	}
+	b.used = b.used || n > 0
+	found := b.rows[:n]
+	b.rows = b.rows[n:]
+	return found, nil
+}
+
+func (b *bench) find(row *Row, f finding) {
 	f.line = int32(row.Line)
-	res.findings = append(res.findings, f)
+	b.findings = append(b.findings, f)
 	if !rules[f.rule].Warning {
 		row.state |= stateWrong
 	}
 }
 
 // judgeRepeats looks at rows of one identity: the same content again is a warning, other content an error on every one.
-func (res *Result) judgeRepeats(group []int32) {
-	first := &res.Rows[group[0]]
+func (b *bench) judgeRepeats(rows []Row) {
+	first := &rows[0]
 	var other *Row // the first row that differs from the first
-	for _, i := range group {
-		if row := &res.Rows[i]; row.content != first.content {
-			other = row
+	for i := range rows {
+		if rows[i].content != first.content {
+			other = &rows[i]
 			break
 		}
 	}
-	for n, i := range group {
-		row := &res.Rows[i]
+	for n := range rows {
+		row := &rows[n]
 		switch {
 		case other != nil && row.content == first.content:
-			res.find(row, finding{rule: rowConflict, other: int32(other.Line)})
+			b.find(row, finding{rule: rowConflict, other: int32(other.Line)})
 		case other != nil:
-			res.find(row, finding{rule: rowConflict, other: int32(first.Line)})
+			b.find(row, finding{rule: rowConflict, other: int32(first.Line)})
 		case n > 0:
 			row.state |= stateRepeat
-			res.find(row, finding{rule: rowRepeat, other: int32(first.Line)})
+			b.find(row, finding{rule: rowRepeat, other: int32(first.Line)})
 		}
 	}
 }
 
-// judgePriors compares each row with the booked row of its identity.
-func (c *checker) judgePriors(res *Result, byKey []int32) error {
-	if c.known.Prior == nil {
-		return nil
-	}
-	for chunk := range slices.Chunk(byKey, batch) {
-		keys := make([][16]byte, 0, len(chunk))
-		for _, i := range chunk {
-			keys = append(keys, res.Rows[i].Key)
-		}
-		priors, err := c.known.Prior(slices.Compact(keys))
-		if err != nil {
-			return err
-		}
-		for _, i := range chunk {
-			row := &res.Rows[i]
-			prior, filed := priors[row.Key]
-			if !filed {
-				continue
-			}
-			row.state |= stateFiled
-			there := finding{other: int32(prior.Line), name: prior.FileRequestNo}
-			switch {
-			case prior.Currency != row.Currency || prior.Amount != row.Amount:
-				there.rule = rowFiled
-				res.find(row, there)
-			case row.Amount > 0 && prior.Shipped && !row.Shipped:
-				there.rule = rowUnshipped
-				res.find(row, there)
-			case row.Amount > 0 && prior.ShipDetail != row.ShipDetail:
-				row.Update = true
-			}
+// judgePrior compares rows of one identity with the booked one.
+func (b *bench) judgePrior(rows []Row, prior Booked) {
+	for i := range rows {
+		row := &rows[i]
+		row.state |= stateFiled
+		there := finding{other: int32(prior.Line), name: prior.FileRequestNo}
+		switch {
+		case prior.Currency != row.Currency || prior.Amount != row.Amount:
+			there.rule = rowFiled
+			b.find(row, there)
+		case row.Amount > 0 && prior.Shipped && !row.Shipped:
+			there.rule = rowUnshipped
+			b.find(row, there)
+		case row.Amount > 0 && prior.ShipDetail != row.ShipDetail:
+			row.Update = true
 		}
 	}
-	return nil
 }
 
-// judgeItems looks at all rows of one seller, order and sku: one currency, and no more returned than sold.
-func (c *checker) judgeItems(res *Result) error {
-	itemOf := func(r *Row) *[16]byte { return &r.Item }
-	groups, items := make([][]int32, 0, batch), make([][16]byte, 0, batch)
-	flush := func() error {
-		var booked map[[16]byte]ItemSum
-		if c.known.Items != nil {
-			var err error
-			if booked, err = c.known.Items(items); err != nil {
-				return err
-			}
-		}
-		for n, group := range groups {
-			sum := booked[items[n]]
-			res.judgeCurrency(group, sum.Currency)
-			res.judgeReturns(group, sum)
-		}
-		groups, items = groups[:0], items[:0]
-		return nil
-	}
-	for group := range res.groups(res.sorted(itemOf), itemOf) {
-		groups, items = append(groups, group), append(items, *itemOf(&res.Rows[group[0]]))
-		if len(items) == batch {
-			if err := flush(); err != nil {
-				return err
-			}
+// judgeCurrency takes the currency that is booked, or else wants all rows of the item to agree.
+func (b *bench) judgeCurrency(rows []Row, booked money.Currency) {
+	// The lines that a finding names are the first of the file.
+	first := &rows[0]
+	for i := range rows {
+		if rows[i].Line < first.Line {
+			first = &rows[i]
 		}
 	}
-	if len(items) == 0 {
-		return nil
-	}
-	return flush()
-}
-
-// judgeCurrency takes the currency that is booked, or else wants all rows of the file to agree.
-func (res *Result) judgeCurrency(group []int32, booked money.Currency) {
-	first := &res.Rows[group[0]]
 	var other *Row
-	for _, i := range group {
-		if row := &res.Rows[i]; row.Currency != first.Currency {
+	for i := range rows {
+		if row := &rows[i]; row.Currency != first.Currency && (other == nil || row.Line < other.Line) {
 			other = row
-			break
 		}
 	}
-	for _, i := range group {
-		row := &res.Rows[i]
+	for i := range rows {
+		row := &rows[i]
 		switch {
 		case booked != "" && row.Currency != booked && row.state&stateFiled == 0:
-			res.find(row, finding{rule: rowCurrencyFiled, name: string(booked)})
+			b.find(row, finding{rule: rowCurrencyFiled, name: string(booked)})
 		case booked != "" || other == nil:
 		case row.Currency == first.Currency:
-			res.find(row, finding{rule: rowCurrency, other: int32(other.Line)})
+			b.find(row, finding{rule: rowCurrency, other: int32(other.Line)})
 		default:
-			res.find(row, finding{rule: rowCurrency, other: int32(first.Line)})
+			b.find(row, finding{rule: rowCurrency, other: int32(first.Line)})
 		}
 	}
 }
 
 // judgeReturns adds what is booked and the sound rows of the file. What is wrong with the sum is wrong with every return of
 // the item, because nobody can tell which one is too much.
-func (res *Result) judgeReturns(group []int32, sum ItemSum) {
-	fits := true
-	for _, i := range group {
-		row := &res.Rows[i]
+func (b *bench) judgeReturns(rows []Row, booked itemBooks) {
+	sales, err := money.Add(booked.shipped, booked.unshipped)
+	returns, fits := booked.returns, err == nil
+	for i := range rows {
+		row := &rows[i]
 		if row.state != 0 { // wrong, a repeat, or booked already
 			continue
 		}
-		side, amount := &sum.Sales, row.Amount
+		side, amount := &sales, row.Amount
 		if amount < 0 {
-			side, amount = &sum.Returns, -amount
+			side, amount = &returns, -amount
 		}
 		total, err := money.Add(*side, amount)
 		if err != nil {
@@ -248,51 +378,37 @@ func (res *Result) judgeReturns(group []int32, sum ItemSum) {
 		}
 		*side = total
 	}
-	for _, i := range group {
-		row := &res.Rows[i]
+	for i := range rows {
+		row := &rows[i]
 		switch {
 		case !fits:
-			res.find(row, finding{rule: rowSum})
-		case row.Amount < 0 && sum.Returns > sum.Sales:
-			res.find(row, finding{rule: rowReturns})
+			b.find(row, finding{rule: rowSum})
+		case row.Amount < 0 && returns > sales:
+			b.find(row, finding{rule: rowReturns})
 		}
 	}
 }
 
-// settle counts, and leaves in Rows only what an importer has to write.
-func (res *Result) settle() {
+// settle counts, and lists the parts and problems.
+func (res *Result) settle() error {
 	res.mergeProblems()
-	defer res.listParts()
 	if len(res.FileProblems) > 0 {
-		res.Rejected, res.Rows = res.Total, nil
-		return
-	}
-	kept := res.Rows[:0]
-	for _, row := range res.Rows {
-		if row.state&stateWrong != 0 {
-			res.Rejected++
-			continue
+		res.Rejected, res.Fresh, res.Updates, res.Repeats = res.Total, 0, 0, 0
+		for i := range res.spool.buckets {
+			if err := res.spool.replace(i, nil); err != nil {
+				return err
+			}
 		}
-		res.part(row).Accepted++
-		if row.state&stateRepeat != 0 || row.state&stateFiled != 0 && !row.Update {
-			res.Repeats++
-			continue
+		for i := range res.spool.parts {
+			p := &res.spool.parts[i]
+			p.Accepted, p.Shipped, p.Unshipped = 0, 0, 0
 		}
-		kept = append(kept, row)
 	}
-	res.Rows = slices.Clip(kept)
 	res.Accepted = res.Total - res.Rejected
-}
-
-// listParts puts the counts of sellers and currencies in order.
-func (res *Result) listParts() {
-	for _, p := range res.parts {
-		res.Parts = append(res.Parts, *p)
-	}
-	slices.SortFunc(res.Parts, func(a, b Part) int {
+	res.Parts = slices.SortedFunc(slices.Values(res.spool.parts), func(a, b Part) int {
 		return cmp.Or(strings.Compare(a.SellerID, b.SellerID), strings.Compare(string(a.Currency), string(b.Currency)))
 	})
-	res.parts = nil
+	return nil
 }
 
 // mergeProblems puts the findings among the problems of single rows.

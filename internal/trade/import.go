@@ -1,6 +1,7 @@
 package trade
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,10 +9,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/content"
@@ -140,18 +141,14 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	if err != nil {
 		return err
 	}
-	books := newBooked(ctx, im.DB, app)
-	res, err := Check(src, Settings{Zone: set.Location()}, Known{Bound: books.bound, Prior: books.prior, Items: books.items})
+	books := booked{ctx, im.DB, app}
+	res, err := Check(src, Settings{Zone: set.Location()}, Known{Bound: books.bound, Booked: books.rows})
 	if err != nil {
 		return err
 	}
+	defer res.Close()
 	f.State = outcome(res, set.AcceptPartial)
 	f.TotalRows, f.AcceptedRows, f.RejectedRows, f.FailReason = int64(res.Total), int64(res.Accepted), int64(res.Rejected), res.FailReason()
-	if f.State == fileFailed {
-		res.Rows, f.AcceptedRows = nil, 0
-	} else if f.Warnings, err = warningsText(res); err != nil { // the error file of a failed one has them
-		return err
-	}
 	if len(res.Parts) == 1 {
 		f.SellerID, f.Currency = res.Parts[0].SellerID, string(res.Parts[0].Currency)
 	}
@@ -161,28 +158,28 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 			return err
 		}
 	}
-	if err := im.writeRows(ctx, app, f, res.Rows); err != nil {
+	if f.State == fileFailed { // its error file has the warnings
+		return im.fail(ctx, t, app, set, f, res, f.FailReason)
+	}
+	if f.Warnings, err = warningsText(res); err != nil {
 		return err
 	}
-	changes, err := books.changes(res.Rows)
-	if err == nil {
-		err = im.finish(ctx, t, app, set, f, res, changes)
-	}
-	if !errors.Is(err, money.ErrOverflow) {
-		return err
+	if !res.overflow {
+		if f.RunID, err = im.writeRows(ctx, app, f, res); err == nil {
+			err = im.finish(ctx, t, app, set, f, res)
+		}
+		if !errors.Is(err, money.ErrOverflow) {
+			return err
+		}
 	}
 	// No row is wrong by itself, but together they are more than an account can hold. Nothing was booked.
 	return im.fail(ctx, t, app, set, f, res, "file: the amounts of one seller and currency sum to more than can be booked; check them, they are beyond 92 quadrillion minor units")
 }
 
-// fail ends a file for a reason that is not in its rows.
+// fail ends a file of which nothing is booked.
 func (im *Importer) fail(ctx context.Context, t pgdb.Task, app pgdb.App, set store.Settings, f pgdb.TradeFile, res *Result, reason string) error {
-	f.State, f.AcceptedRows, f.Warnings, res.Rows = fileFailed, 0, "", nil
-	f.FailReason = reason
-	if err := im.clearRows(ctx, f); err != nil {
-		return err
-	}
-	return im.finish(ctx, t, app, set, f, res, nil)
+	f.State, f.RunID, f.AcceptedRows, f.Warnings, f.FailReason = fileFailed, 0, 0, "", reason
+	return im.finish(ctx, t, app, set, f, res)
 }
 
 // outcome is atomic unless the app takes the good rows of a file.
@@ -197,43 +194,115 @@ func outcome(res *Result, partial bool) string {
 }
 
 // rowsPerUnit keeps the writer free for calls between the pieces of a file.
-const rowsPerUnit = 200
+const rowsPerUnit = 500
 
-// writeRows writes the new rows under their file's id, sorted by key, after what an earlier run may have left.
-func (im *Importer) writeRows(ctx context.Context, app pgdb.App, f pgdb.TradeFile, rows []Row) error {
-	if err := im.clearRows(ctx, f); err != nil {
-		return err
+// writeRows writes the accepted rows in the order of their table, under a run of their own. They begin to count when the file
+// names the run; those of a run that no file names are removed in the background.
+func (im *Importer) writeRows(ctx context.Context, app pgdb.App, f pgdb.TradeFile, res *Result) (runID int64, err error) {
+	if res.Fresh+res.Updates == 0 {
+		return 0, nil
 	}
-	rows = slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return r.Update })
-	slices.SortFunc(rows, func(a, b Row) int { return slices.Compare(a.Key[:], b.Key[:]) })
-	for chunk := range slices.Chunk(rows, rowsPerUnit) {
-		if err := im.alone(ctx, "trade rows", f, func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-			if err := inProcess(v, f.ID); err != nil {
-				return err
-			}
-			for _, r := range chunk {
-				if err := q.InsertTradeRow(ctx, pgdb.InsertTradeRowParams{App: app.ID, RowKey: r.Key[:], FileID: f.ID, ItemKey: r.Item[:],
-					SellerID: r.SellerID, Currency: string(r.Currency), Amount: r.Amount, At: r.At, Shipped: asInt(r.Shipped),
-					ShipHash: r.ShipDetail, Line: int64(r.Line), RowOffset: r.Offset, RowLength: int64(r.Length)}); err != nil {
-					return err
+	if err := im.DB.Do(ctx, store.Unit{Name: "trade run", Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+		runID = v.NextID()
+		v.AddTask(RunQueue, runID, v.Now()+runLasts.Milliseconds())
+		return q.InsertTradeRun(ctx, pgdb.InsertTradeRunParams{ID: runID, App: app.ID})
+	}}); err != nil {
+		return 0, err
+	}
+	// While one piece is committed the next is made.
+	pieces := make(chan []pgdb.TradeRow, 1)
+	written := make(chan error, 1)
+	writing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		var err error
+		for rows := range pieces {
+			if err == nil {
+				if err = im.DB.Do(ctx, store.Unit{Name: "trade rows", Judge: func(v *store.View) error { v.AddTradeRows(rows); return nil }}); err != nil {
+					cancel()
 				}
 			}
+		}
+		written <- err
+	}()
+	err = res.EachRow(func(rows []Row) error {
+		for chunk := range slices.Chunk(rows, rowsPerUnit) {
+			piece, keys := make([]pgdb.TradeRow, len(chunk)), make([]byte, 0, 16*len(chunk))
+			for i, r := range chunk {
+				keys = append(keys, r.Item[:]...)
+				piece[i] = pgdb.TradeRow{App: app.ID, ItemKey: keys[16*i : 16*i+16], At: r.At, Returned: asInt(r.Amount < 0), RunID: runID, Part: int64(r.part),
+					Amount: r.Amount, Shipped: asInt(r.Shipped), ShipHash: r.ShipDetail, Line: int64(r.Line), RowOffset: r.Offset}
+			}
+			select {
+			case pieces <- piece:
+			case <-writing.Done():
+				return nil // its error is told below
+			}
+		}
+		return nil
+	})
+	close(pieces)
+	return runID, errors.Join(err, <-written)
+}
+
+// RunQueue is the outbox queue of runs whose rows perhaps do not count.
+const RunQueue = "trade-run"
+
+// runLasts is how long a run may take to write its rows and be named.
+const runLasts = 24 * time.Hour
+
+// SweepRun removes the rows of a run that no file names; it is the Work of RunQueue.
+func (im *Importer) SweepRun(ctx context.Context, t pgdb.Task) error {
+	var app int64
+	err := im.DB.Do(ctx, store.Unit{Name: "sweep trade run", Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) (err error) {
+		if app, err = q.SweepTradeRun(ctx, t.RecordID); store.NotFound(err) { // its file names it
+			v.DropTask(t.ID)
 			return nil
+		}
+		return err
+	}})
+	if err != nil || app == 0 {
+		return err
+	}
+	for first, more := make([]byte, 16), true; more; {
+		var rows []pgdb.PageItemsOfAppRow
+		if err := im.DB.Read(ctx, func(q *pgdb.Queries) (err error) {
+			rows, err = q.PageItemsOfApp(ctx, pgdb.PageItemsOfAppParams{App: app, First: first, Most: sweepAtOnce})
+			return err
 		}); err != nil {
 			return err
 		}
+		if len(rows) == 0 {
+			break
+		}
+		last := rows[len(rows)-1].ItemKey
+		if slices.ContainsFunc(rows, func(r pgdb.PageItemsOfAppRow) bool { return r.RunID == t.RecordID }) {
+			if err := im.DB.Do(ctx, store.Unit{Name: "sweep trade rows", Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
+				return q.DeleteRowsOfRun(ctx, pgdb.DeleteRowsOfRunParams{App: app, First: first, Last: last, RunID: t.RecordID})
+			}}); err != nil {
+				return err
+			}
+		}
+		first, more = after(last), len(rows) == sweepAtOnce
 	}
-	return nil
+	return im.DB.Do(ctx, store.Unit{Name: "sweep trade run", Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+		v.DropTask(t.ID)
+		return q.DeleteTradeRun(ctx, t.RecordID)
+	}})
 }
 
-func (im *Importer) clearRows(ctx context.Context, f pgdb.TradeFile) error {
-	return im.alone(ctx, "clear rows", f, func(ctx context.Context, _ *store.View, q *pgdb.Queries) error { return q.DeleteRowsOfFile(ctx, f.ID) })
-}
+// sweepAtOnce is how many rows of an app are looked at, and perhaps removed, at once.
+const sweepAtOnce = 1000
 
-// alone runs a piece of a file's import. It names the app, as every unit does that changes what the app has filed: should two
-// nodes work on one file, their pieces follow each other, and the switch finds out.
-func (im *Importer) alone(ctx context.Context, name string, f pgdb.TradeFile, fn func(context.Context, *store.View, *pgdb.Queries) error) error {
-	return im.DB.Do(ctx, store.Unit{Name: name, Keys: store.Keys{Apps: []string{f.AppID}, Files: []int64{f.ID}}, Alone: fn})
+// after is the next item. Of the last one no row can be left: a range is removed whole, however many rows an item has.
+func after(item []byte) []byte {
+	next := slices.Clone(item)
+	for i := len(next) - 1; i >= 0; i-- {
+		if next[i]++; next[i] != 0 {
+			return next
+		}
+	}
+	return append(slices.Clone(item), 0)
 }
 
 // inProcess says whether the file is still to be booked.
@@ -251,52 +320,54 @@ func asInt(b bool) int64 {
 	return 0
 }
 
-// finish is the switch: in one unit the file gets its state, its rows begin to count, and the books learn what each seller
-// has filed.
-func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set store.Settings, f pgdb.TradeFile, res *Result, changes map[binding]filed) error {
-	fresh := 0
-	for _, r := range res.Rows {
-		if !r.Update {
-			fresh++
-		}
-	}
-	order := slices.SortedFunc(maps.Keys(changes), compareBindings)
+// finish is the switch: in one unit the file gets its state and names its rows, which begin to count, and the books learn
+// what each seller has filed.
+func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set store.Settings, f pgdb.TradeFile, res *Result) error {
 	keys := store.Keys{Apps: []string{f.AppID}, Files: []int64{f.ID}}
-	for _, b := range order {
+	changed := 0
+	for _, p := range res.Parts {
+		if f.State == fileFailed || p.Shipped == 0 && p.Unshipped == 0 {
+			continue
+		}
+		changed++
 		for _, kind := range []string{ledger.Evidence, ledger.FiledShipped, ledger.FiledUnshipped} {
-			keys.Accounts = append(keys.Accounts, ledger.SellerAccount(f.AppID, kind, b.seller, string(b.currency)))
+			keys.Accounts = append(keys.Accounts, ledger.SellerAccount(f.AppID, kind, p.SellerID, string(p.Currency)))
 		}
 	}
 	return im.DB.Do(ctx, store.Unit{
-		Name: "trade file", Keys: keys, IDs: 10 + 5*len(order),
+		Name: "trade file", Keys: keys, IDs: 10 + 5*changed,
 		Judge: func(v *store.View) error {
 			if err := inProcess(v, f.ID); err != nil {
 				return err
 			}
 			v.DropTask(t.ID)
 			f.FinishedAt = v.Now()
-			v.Files.Put(f.ID, f)
 			v.AddTask(ResultQueue(f.AppID), f.ID, v.Now())
-			for _, b := range order {
-				if err := changes[b].post(v, f, b); err != nil {
-					return err
+			if f.State != fileFailed {
+				for _, p := range res.Parts {
+					if err := p.post(v, f); err != nil {
+						return err
+					}
 				}
 			}
 			return outbox.Notify(v, set, outbox.Event{AppID: f.AppID, SellerID: f.SellerID, Event: outbox.EventFile,
 				Content: map[string]string{"fileRequestNo": f.RequestNo, "status": f.State, "attempt": strconv.FormatInt(f.Attempt, 10)}})
 		},
-		Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-			// What begins to count is what was accepted, or nothing does: another run may have cleared rows or left some.
-			n, err := q.CountRowsOfFile(ctx, f.ID)
-			if err != nil {
-				return err
+		Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) (err error) {
+			if f.State != fileFailed {
+				if f.BookedNo, err = q.NextBookedNo(ctx, f.AppID); err != nil {
+					return err
+				}
 			}
-			if n != int64(fresh) {
-				return fmt.Errorf("%d rows are there, %d were accepted: another run is at work on it; it is judged again", n, fresh)
-			}
+			v.Files.Put(f.ID, f)
 			if f.ErrorsID != 0 {
 				if err := content.Refer(ctx, q, f.ErrorsID); err != nil {
 					return err
+				}
+			}
+			if f.RunID != 0 { // unless it took a day, and its rows are being removed
+				if _, err := q.TakeTradeRun(ctx, f.RunID); err != nil {
+					return fmt.Errorf("run %d, it is judged again: %w", f.RunID, err)
 				}
 			}
 			for _, p := range res.Parts {
@@ -304,16 +375,8 @@ func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set s
 				if f.State == fileFailed {
 					accepted = 0
 				}
-				if err := q.InsertTradePart(ctx, pgdb.InsertTradePartParams{FileID: f.ID, SellerID: p.SellerID, Currency: string(p.Currency),
+				if err := q.InsertTradePart(ctx, pgdb.InsertTradePartParams{FileID: f.ID, No: int64(p.No), SellerID: p.SellerID, Currency: string(p.Currency),
 					TotalRows: int64(p.Total), AcceptedRows: int64(accepted), RejectedRows: int64(p.Total - p.Accepted)}); err != nil {
-					return err
-				}
-			}
-			for _, r := range res.Rows {
-				if !r.Update {
-					continue
-				}
-				if err := q.UpdateBookedRow(ctx, pgdb.UpdateBookedRowParams{App: app.ID, RowKey: r.Key[:], Shipped: asInt(r.Shipped), ShipHash: r.ShipDetail}); err != nil {
 					return err
 				}
 			}
@@ -322,22 +385,21 @@ func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set s
 	})
 }
 
-// filed is by how much a file changes what a seller has filed, in minor units.
-type filed struct{ shipped, unshipped int64 }
-
-func (d filed) post(v *store.View, f pgdb.TradeFile, b binding) error {
-	evidence := ledger.SellerAccount(f.AppID, ledger.Evidence, b.seller, string(b.currency))
+// post books by how much a file changes what a seller has filed.
+func (p Part) post(v *store.View, f pgdb.TradeFile) error {
+	account := func(kind string) store.AccountKey {
+		return ledger.SellerAccount(f.AppID, kind, p.SellerID, string(p.Currency))
+	}
 	for _, side := range []struct {
 		kind   string
 		amount int64
-	}{{ledger.FiledShipped, d.shipped}, {ledger.FiledUnshipped, d.unshipped}} {
-		account := ledger.SellerAccount(f.AppID, side.kind, b.seller, string(b.currency))
+	}{{ledger.FiledShipped, p.Shipped}, {ledger.FiledUnshipped, p.Unshipped}} {
 		var err error
 		switch {
 		case side.amount > 0:
-			err = ledger.Post(v, ledger.ForTrade, f.ID, evidence, account, side.amount)
+			err = ledger.Post(v, ledger.ForTrade, f.ID, account(ledger.Evidence), account(side.kind), side.amount)
 		case side.amount < 0:
-			err = ledger.Post(v, ledger.ForTrade, f.ID, account, evidence, -side.amount)
+			err = ledger.Post(v, ledger.ForTrade, f.ID, account(side.kind), account(ledger.Evidence), -side.amount)
 		}
 		if err != nil {
 			return err
@@ -351,151 +413,70 @@ func (im *Importer) ErrorFile(ctx context.Context, f pgdb.TradeFile) (*io.Sectio
 	return content.Open(ctx, im.DB, f.ErrorsID)
 }
 
-// compareBindings orders by seller, then currency: the order in which accounts are locked and posted.
-func compareBindings(a, b binding) int {
-	return slices.Compare([]string{a.seller, string(a.currency)}, []string{b.seller, string(b.currency)})
-}
-
-// booked answers the checker's questions from the database, and keeps what it was told for the change of the books.
-type booked struct {
-	ctx   context.Context
-	db    *store.DB
-	app   pgdb.App
-	known map[[16]byte]itemBooks
-	rows  map[[16]byte]Prior
-}
-
-// itemBooks is what is booked for one seller, order and sku, in minor units.
-type itemBooks struct {
-	shipped, unshipped, returns int64
-}
-
-// net takes returns off shipped sales first, then off unshipped ones.
-func (b itemBooks) net() filed {
-	shipped := b.shipped - b.returns
-	if shipped >= 0 {
-		return filed{shipped, b.unshipped}
-	}
-	return filed{0, b.unshipped + shipped}
-}
-
-func newBooked(ctx context.Context, db *store.DB, app pgdb.App) *booked {
-	return &booked{ctx: ctx, db: db, app: app, known: map[[16]byte]itemBooks{}, rows: map[[16]byte]Prior{}}
-}
-
 // EverBound says whether a binding in the currency is or once was successful.
 func EverBound(bindings []pgdb.Binding, currency string) bool {
 	return slices.ContainsFunc(bindings, func(b pgdb.Binding) bool { return b.Currency == currency && b.BoundAt > 0 })
 }
 
-func (b *booked) bound(sellerID string, currency money.Currency) (bool, error) {
-	var bindings []pgdb.Binding
-	err := b.db.Read(b.ctx, func(q *pgdb.Queries) (err error) {
-		bindings, err = q.ListBindingsOfSeller(b.ctx, pgdb.ListBindingsOfSellerParams{AppID: b.app.AppID, SellerID: sellerID})
-		return err
-	})
-	return EverBound(bindings, string(currency)), err
+// booked answers the checker's questions from the database, in short snapshots, so that readers stay free for calls. What is
+// booked does not change in between: an app's files are judged one at a time.
+type booked struct {
+	ctx context.Context
+	db  *store.DB
+	app pgdb.App
 }
 
-func (b *booked) prior(keys [][16]byte) (map[[16]byte]Prior, error) {
-	found := map[[16]byte]Prior{}
-	err := b.each(keys, func(q *pgdb.Queries, keys [][16]byte) error {
-		for _, k := range keys {
-			r, err := q.FindBookedRow(b.ctx, pgdb.FindBookedRowParams{App: b.app.ID, RowKey: k[:]})
-			if store.NotFound(err) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			found[k] = Prior{Currency: money.Currency(r.Currency), Amount: r.Amount, Shipped: r.Shipped != 0, ShipDetail: r.ShipHash,
-				FileRequestNo: r.FileRequestNo, Line: int(r.Line)}
-			b.rows[k] = found[k]
-		}
-		return nil
-	})
-	return found, err
-}
-
-func (b *booked) items(items [][16]byte) (map[[16]byte]ItemSum, error) {
-	found := map[[16]byte]ItemSum{}
-	err := b.each(items, func(q *pgdb.Queries, items [][16]byte) error {
-		for _, item := range items {
-			rows, err := q.ListBookedRowsOfItem(b.ctx, pgdb.ListBookedRowsOfItemParams{App: b.app.ID, ItemKey: item[:]})
-			if err != nil {
-				return err
-			}
-			if len(rows) == 0 {
-				continue
-			}
-			var books itemBooks
-			for _, r := range rows {
-				if err := books.add(r.Amount, r.Shipped != 0); err != nil {
+func (b booked) bound(of []Binding) (map[Binding]bool, error) {
+	bound := make(map[Binding]bool, len(of))
+	for chunk := range slices.Chunk(of, 100) {
+		if err := b.db.Read(b.ctx, func(q *pgdb.Queries) error {
+			for _, k := range chunk {
+				bindings, err := q.ListBindingsOfSeller(b.ctx, pgdb.ListBindingsOfSellerParams{AppID: b.app.AppID, SellerID: k.SellerID})
+				if err != nil {
 					return err
 				}
+				bound[k] = EverBound(bindings, string(k.Currency))
 			}
-			b.known[item] = books
-			found[item] = ItemSum{Currency: money.Currency(rows[0].Currency), Sales: books.shipped + books.unshipped, Returns: books.returns}
+			return nil
+		}); err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	return found, err
+	}
+	return bound, nil
 }
 
-// each asks in short snapshots, so that readers stay free for calls. What is booked does not change in between: an app's
-// files are judged one at a time.
-func (b *booked) each(keys [][16]byte, ask func(q *pgdb.Queries, keys [][16]byte) error) error {
-	for chunk := range slices.Chunk(keys, 100) {
-		if err := b.db.Read(b.ctx, func(q *pgdb.Queries) error { return ask(q, chunk) }); err != nil {
+func (b booked) rows(first, last [16]byte, most int) (rows []Booked, more bool, err error) {
+	var page []pgdb.PageBookedRowsRow
+	for { // an item may have any number of rows
+		if err := b.db.Read(b.ctx, func(q *pgdb.Queries) (err error) {
+			page, err = q.PageBookedRows(b.ctx, pgdb.PageBookedRowsParams{App: b.app.ID, First: first[:], Last: last[:], Most: int32(most)})
 			return err
+		}); err != nil {
+			return nil, false, err
 		}
-	}
-	return nil
-}
-
-func (b *itemBooks) add(amount int64, shipped bool) (err error) {
-	switch {
-	case amount < 0:
-		b.returns, err = money.Sub(b.returns, amount)
-	case shipped:
-		b.shipped, err = money.Add(b.shipped, amount)
-	default:
-		b.unshipped, err = money.Add(b.unshipped, amount)
-	}
-	return err
-}
-
-// changes is what the accepted rows change for each seller and currency.
-func (b *booked) changes(rows []Row) (map[binding]filed, error) {
-	after := map[[16]byte]itemBooks{}
-	owner := map[[16]byte]binding{}
-	for _, r := range rows {
-		books, ok := after[r.Item]
-		if !ok {
-			books = b.known[r.Item]
+		if more = len(page) == most; !more {
+			break
 		}
-		if r.Update {
-			if prior := b.rows[r.Key]; r.Shipped && !prior.Shipped {
-				books.unshipped -= r.Amount
-				books.shipped += r.Amount
+		n := len(page)
+		for n > 0 && bytes.Equal(page[n-1].ItemKey, page[most-1].ItemKey) {
+			n--
+		}
+		if page = page[:n]; n > 0 {
+			break
+		}
+		most *= 2
+	}
+	var no int64 // of the file that booked the last one of rows
+	for _, r := range page {
+		row := Booked{Item: [16]byte(r.ItemKey), At: r.At, Currency: money.Currency(r.Currency), Amount: r.Amount, Shipped: r.Shipped != 0,
+			ShipDetail: r.ShipHash, FileRequestNo: r.RequestNo, Line: int(r.Line)}
+		if n := len(rows) - 1; n >= 0 && rows[n].Item == row.Item && rows[n].At == row.At && rows[n].Amount < 0 == (row.Amount < 0) {
+			if r.BookedNo > no { // it changed the shipping
+				rows[n], no = row, r.BookedNo
 			}
-		} else if err := books.add(r.Amount, r.Shipped); err != nil {
-			return nil, err
+			continue
 		}
-		after[r.Item] = books
-		owner[r.Item] = binding{r.SellerID, r.Currency}
+		rows, no = append(rows, row), r.BookedNo
 	}
-	sums := map[binding]filed{}
-	for item, books := range after {
-		was, is, sum := b.known[item].net(), books.net(), sums[owner[item]]
-		var err error
-		if sum.shipped, err = money.Add(sum.shipped, is.shipped-was.shipped); err != nil {
-			return nil, err
-		}
-		if sum.unshipped, err = money.Add(sum.unshipped, is.unshipped-was.unshipped); err != nil {
-			return nil, err
-		}
-		sums[owner[item]] = sum
-	}
-	return sums, nil
+	return rows, more, nil
 }

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -119,18 +118,71 @@ func (r *importRig) file(requestNo string) (f pgdb.TradeFile) {
 
 // filed is what the books say that the seller has filed.
 func (r *importRig) filed() int64 {
+	return r.balance(ledger.FiledShipped) + r.balance(ledger.FiledUnshipped)
+}
+
+func (r *importRig) balance(kind string) int64 {
 	r.Helper()
 	var sum int64
 	r.read(func(q *pgdb.Queries) error {
-		accounts, err := q.PageAccounts(r.Context(), pgdb.PageAccountsParams{AppID: "demo", SellerID: "S1", Before: 1 << 62, Most: 100})
+		accounts, err := q.PageAccounts(r.Context(), pgdb.PageAccountsParams{AppID: "demo", SellerID: "S1", Kind: kind, Before: 1 << 62, Most: 100})
 		for _, a := range accounts {
-			if a.Kind == ledger.FiledShipped || a.Kind == ledger.FiledUnshipped {
-				sum += a.Balance
-			}
+			sum += a.Balance
 		}
 		return err
 	})
 	return sum
+}
+
+// leave writes rows as a run does that is stopped before its file names it.
+func (r *importRig) leave(f pgdb.TradeFile, rows string) (runID int64) {
+	r.Helper()
+	res, err := Check(strings.NewReader(importHeader+rows), Settings{}, Known{})
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer res.Close()
+	if runID, err = r.im.writeRows(r.Context(), pgdb.App{ID: r.app()}, f, res); err != nil {
+		r.Fatal(err)
+	}
+	return runID
+}
+
+func (r *importRig) app() (id int64) {
+	r.Helper()
+	r.read(func(q *pgdb.Queries) error {
+		app, err := q.GetApp(r.Context(), "demo")
+		id = app.ID
+		return err
+	})
+	return id
+}
+
+// rowsOfRuns counts the rows that are there, whether they count or not.
+func (r *importRig) rowsOfRuns() map[int64]int {
+	r.Helper()
+	runs := map[int64]int{}
+	r.read(func(q *pgdb.Queries) error {
+		rows, err := q.PageItemsOfApp(r.Context(), pgdb.PageItemsOfAppParams{App: r.app(), First: []byte{0}, Most: 1e6})
+		for _, row := range rows {
+			runs[row.RunID]++
+		}
+		return err
+	})
+	return runs
+}
+
+// sweep does what is due a day later.
+func (r *importRig) sweepRuns() {
+	r.Helper()
+	for _, task := range r.tasks(RunQueue) {
+		if err := r.im.SweepRun(r.Context(), task); err != nil {
+			r.Fatal(err)
+		}
+	}
+	if tasks := r.tasks(RunQueue); len(tasks) > 0 {
+		r.Errorf("still to be swept: %v", tasks)
+	}
 }
 
 func (r *importRig) verify() {
@@ -151,9 +203,7 @@ func TestImportAgainAfterACrash(t *testing.T) {
 		task := r.upload("T-1", sale("O-1", "10.00")+sale("O-2", "20.00"))
 		f := r.file("T-1")
 		// The process ended after some rows were written.
-		if err := r.im.writeRows(t.Context(), pgdb.App{ID: 1}, f, []Row{{SellerID: "S1", Currency: "CNH", Amount: 999, Key: [16]byte{1}}, {SellerID: "S1", Currency: "CNH", Amount: 5, Key: [16]byte{2}}}); err != nil {
-			t.Fatal(err)
-		}
+		run := r.leave(f, sale("O-2", "5.00")+sale("O-3", "9.99"))
 		if r.filed() != 0 {
 			t.Error("rows count before the switch")
 		}
@@ -164,13 +214,78 @@ func TestImportAgainAfterACrash(t *testing.T) {
 		if err := r.im.Import(t.Context(), task); err != nil {
 			t.Error(err)
 		}
-		if err := r.im.writeRows(t.Context(), pgdb.App{ID: 1}, f, nil); err != nil {
-			t.Error(err)
-		}
 		if f := r.file("T-1"); f.State != fileSuccess || r.filed() != 30_00 {
 			t.Errorf("the file is %s, filed are %d", f.State, r.filed())
 		}
 		r.verify()
+		// The next file is compared with what counts.
+		if err := r.im.Import(t.Context(), r.upload("T-2", sale("O-2", "20.00")+sale("O-3", "1.00"))); err != nil {
+			t.Fatal(err)
+		}
+		if f := r.file("T-2"); f.State != fileSuccess || r.filed() != 31_00 {
+			t.Errorf("the next file: %+v", f)
+		}
+		if rows := r.rowsOfRuns(); len(rows) != 3 || rows[run] != 2 {
+			t.Errorf("rows by run: %v", rows)
+		}
+		r.sweepRuns()
+		if rows := r.rowsOfRuns(); len(rows) != 2 || rows[run] != 0 || rows[r.file("T-1").RunID] != 2 || rows[r.file("T-2").RunID] != 1 {
+			t.Errorf("rows by run, swept: %v", rows)
+		}
+		r.verify()
+	})
+}
+
+// TestSweptRunIsNotNamed: a run that took so long that its rows were being removed does not begin to count.
+func TestSweptRunIsNotNamed(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newImportRig(t, engine.New(t), store.Settings{})
+		task := r.upload("T-1", sale("O-1", "10.00"))
+		f := r.file("T-1")
+		f.State, f.RunID = fileSuccess, r.leave(f, sale("O-1", "10.00"))
+		r.sweepRuns()
+		if err := r.im.finish(t.Context(), task, pgdb.App{ID: 1, AppID: "demo"}, store.Settings{}, f, &Result{Fresh: 1}); !store.NotFound(err) {
+			t.Errorf("named a run that was swept: %v", err)
+		}
+		if f := r.file("T-1"); f.State != fileProcessing || len(r.rowsOfRuns()) != 0 {
+			t.Errorf("the file is %s; rows by run: %v", f.State, r.rowsOfRuns())
+		}
+		if err := r.im.Import(t.Context(), task); err != nil {
+			t.Fatal(err)
+		}
+		if f := r.file("T-1"); f.State != fileSuccess || r.filed() != 10_00 {
+			t.Errorf("the file is %s, filed are %d", f.State, r.filed())
+		}
+		r.verify()
+	})
+}
+
+// TestShippedLater: a sale that is filed again as shipped moves, by a row of its own; what is compared later is the newer.
+func TestShippedLater(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newImportRig(t, engine.New(t), store.Settings{})
+		waiting := strings.NewReplacer("Shipped,,T-1,SF,2026-02-02 10:00:00", "Not Shipped,2026-02-02 10:00:00,,,")
+		for i, c := range []struct {
+			rows               string
+			state              string
+			shipped, unshipped int64
+		}{
+			{waiting.Replace(sale("O-1", "10.00") + sale("O-2", "20.00")), fileSuccess, 0, 30_00},
+			{sale("O-1", "10.00"), fileSuccess, 10_00, 20_00},
+			{strings.ReplaceAll(sale("O-1", "10.00"), "T-1", "T-2"), fileSuccess, 10_00, 20_00}, // another carrier
+			{waiting.Replace(sale("O-1", "10.00")), fileFailed, 10_00, 20_00},
+			{sale("O-1", "10.00") + sale("O-2", "20.00"), fileSuccess, 30_00, 0},
+			{sale("O-2", "20.00"), fileSuccess, 30_00, 0},
+		} {
+			no := fmt.Sprintf("T-%d", i)
+			if err := r.im.Import(t.Context(), r.upload(no, c.rows)); err != nil {
+				t.Fatal(err)
+			}
+			if f := r.file(no); f.State != c.state || r.balance(ledger.FiledShipped) != c.shipped || r.balance(ledger.FiledUnshipped) != c.unshipped {
+				t.Errorf("%s is %s, %d shipped, %d not: %s", no, f.State, r.balance(ledger.FiledShipped), r.balance(ledger.FiledUnshipped), f.FailReason)
+			}
+			r.verify()
+		}
 	})
 }
 
@@ -266,10 +381,7 @@ func TestUploadIsNotThere(t *testing.T) {
 			}}); err != nil {
 				t.Fatal(err)
 			}
-			// What it had written when it was stopped is of no use either.
-			if err := r.im.writeRows(t.Context(), pgdb.App{ID: 1}, r.file(no), []Row{{SellerID: "S1", Currency: "CNH", Amount: 5, Key: [16]byte{1}}}); err != nil {
-				t.Fatal(err)
-			}
+			r.leave(r.file(no), sale("O-1", "5.00")) // what it had written when it was stopped is of no use either
 			task := r.tasks(FileQueue("demo"))[0]
 			engine.Exec(t, database, "ALTER TABLE content RENAME TO aside")
 			err := r.im.Import(t.Context(), task)
@@ -295,40 +407,6 @@ func TestUploadIsNotThere(t *testing.T) {
 					t.Error(err)
 				}
 			}
-		}
-		r.verify()
-	})
-}
-
-// TestSwitchCountsTheRows: a file whose rows are not all there, because another run has begun anew, does not begin to count.
-func TestSwitchCountsTheRows(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
-		r := newImportRig(t, engine.New(t), store.Settings{})
-		task := r.upload("T-1", sale("O-1", "10.00")+sale("O-2", "20.00"))
-		app, f := pgdb.App{ID: 1, AppID: "demo"}, r.file("T-1")
-		f.State, f.AcceptedRows = fileSuccess, 2
-		rows := []Row{{SellerID: "S1", Currency: "CNH", Amount: 10_00, Key: [16]byte{1}}, {SellerID: "S1", Currency: "CNH", Amount: 20_00, Key: [16]byte{2}}}
-		changes := map[binding]filed{{"S1", "CNH"}: {shipped: 30_00}}
-		for name, there := range map[string][]Row{"none": nil, "one": rows[:1], "one more": append(slices.Clone(rows), Row{SellerID: "S1", Currency: "CNH", Key: [16]byte{3}})} {
-			if err := r.im.writeRows(t.Context(), app, f, there); err != nil {
-				t.Fatal(err)
-			}
-			if err := r.im.finish(t.Context(), task, app, store.Settings{}, f, &Result{Rows: rows}, changes); err == nil || !strings.Contains(err.Error(), "another run") {
-				t.Errorf("%s: %v", name, err)
-			}
-			if f := r.file("T-1"); f.State != fileProcessing || r.filed() != 0 {
-				t.Errorf("%s: the file is %s, filed are %d", name, f.State, r.filed())
-			}
-		}
-		if err := r.im.Import(t.Context(), task); err != nil {
-			t.Fatal(err)
-		}
-		if f := r.file("T-1"); f.State != fileSuccess || r.filed() != 30_00 {
-			t.Errorf("the file is %s, filed are %d", f.State, r.filed())
-		}
-		// Another run goes on writing: it finds out.
-		if err := r.im.writeRows(t.Context(), app, f, []Row{{SellerID: "S1", Currency: "CNH", Amount: 1, Key: [16]byte{9}}}); err == nil || !strings.Contains(err.Error(), "SUCCESS already") {
-			t.Errorf("rows written after the switch: %v", err)
 		}
 		r.verify()
 	})

@@ -1,10 +1,11 @@
 package trade
 
 import (
-	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -66,53 +67,55 @@ func WriteErrorFile(w io.Writer, src io.ReadSeeker, res *Result, all bool) error
 	if err != nil {
 		return fmt.Errorf("rewind trade file: %w", err)
 	}
-	out := &errorFile{w: bufio.NewWriterSize(w, 64<<10), enc: c.enc, header: c.header}
-	if err := out.copy(split, res, all); err != nil {
-		return err
+	head, err := c.heading(split)
+	if errors.Is(err, io.EOF) || errors.Is(err, errTooLong) {
+		return nil
 	}
-	if err := out.w.Flush(); err != nil {
+	if err != nil {
+		return fmt.Errorf("read trade file: %w", err)
+	}
+	f := &errorFile{enc: c.enc, header: c.header, findings: res.findings, all: all, lineEnd: slices.Clone(head.end)}
+	if _, err := w.Write(f.append(nil, f.enc.bom, head, strings.Join(reportColumns[:], ","))); err != nil {
 		return fmt.Errorf("write error file: %w", err)
+	}
+	crew := c.crew()
+	if err := pass(split, c.enc, len(crew), func(worker int, b *batch) error { return f.report(crew[worker], b) }, func(b *batch) error {
+		if _, err := w.Write(b.out); err != nil {
+			return fmt.Errorf("write error file: %w", err)
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("judge trade file again: %w", err)
 	}
 	return nil
 }
 
+// errorFile is what an error file is made from; it does not change while several goroutines make it.
 type errorFile struct {
-	w       *bufio.Writer
-	enc     encoding
-	header  header
-	lineEnd []byte // of the header, for a last line that has none
-	line    []byte // scratch
+	enc      encoding
+	header   header
+	findings []finding
+	all      bool
+	lineEnd  []byte // of the header, for a last line that has none
 }
 
-// copy writes the header and the rows, each judged once more by itself, with what was found between rows.
-func (f *errorFile) copy(split *splitter, res *Result, all bool) error {
-	findings, headed := res.findings, false
-	for {
-		rec, err := split.next()
-		if errors.Is(err, io.EOF) || errors.Is(err, errTooLong) {
-			return nil
+// report judges the rows of a batch once more by themselves, and writes them with what was found between rows.
+func (f *errorFile) report(c *checker, b *batch) error {
+	b.out, b.judged = b.out[:0], b.judged[:0]
+	if len(f.header.problems) == 0 {
+		if err := c.judgeBatch(b); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("read trade file: %w", err)
-		}
-		switch {
-		case f.enc.blank(rec.raw):
-			continue
-		case !headed:
-			headed = true
-			f.lineEnd = append(f.lineEnd, rec.end...)
-			if err := f.write(f.enc.bom, rec, strings.Join(reportColumns[:], ",")); err != nil {
-				return err
-			}
-			continue
-		}
+	}
+	var findings []finding
+	if len(b.records) > 0 {
+		n, _ := slices.BinarySearchFunc(f.findings, b.records[0].line, func(x finding, line int) int { return cmp.Compare(int(x.line), line) })
+		findings = f.findings[n:]
+	}
+	for i, rec := range b.records {
 		var problems []Problem
-		if len(f.header.problems) == 0 {
-			r, err := res.checker.judge(rec)
-			if err != nil {
-				return fmt.Errorf("judge trade file: %w", err)
-			}
-			problems = r.problems
+		if len(b.judged) > 0 {
+			problems = b.judged[i].problems
 		}
 		for len(findings) > 0 && int(findings[0].line) == rec.line {
 			problems = append(problems, findings[0].problem())
@@ -125,36 +128,28 @@ func (f *errorFile) copy(split *splitter, res *Result, all bool) error {
 				count++
 			}
 		}
-		if !all && count == 0 {
-			continue
+		if f.all || count > 0 {
+			b.out = f.append(b.out, "", rec, strconv.Itoa(rec.line)+","+strconv.Itoa(count)+","+quote(strings.Join(texts, " | ")))
 		}
-		ours := strconv.Itoa(rec.line) + "," + strconv.Itoa(count) + "," + quote(strings.Join(texts, " | "))
-		if err := f.write("", rec, ours); err != nil {
-			return err
-		}
-	}
-}
-
-// write puts out a record with ours behind it, in the place of what an earlier error file added.
-func (f *errorFile) write(mark string, rec record, ours string) error {
-	f.line = append(f.line[:0], mark...)
-	comma := f.enc.encode(",")
-	for _, s := range f.sent(rec) {
-		f.line = append(append(f.line, rec.raw[s.from:s.to]...), comma...)
-	}
-	f.line = append(f.line, f.enc.encode(ours)...)
-	switch {
-	case len(rec.end) > 0:
-		f.line = append(f.line, rec.end...)
-	case len(f.lineEnd) > 0:
-		f.line = append(f.line, f.lineEnd...)
-	default:
-		f.line = append(f.line, f.enc.encode("\n")...)
-	}
-	if _, err := f.w.Write(f.line); err != nil {
-		return fmt.Errorf("write error file: %w", err)
 	}
 	return nil
+}
+
+// append adds a record with ours behind it, in the place of what an earlier error file added.
+func (f *errorFile) append(out []byte, mark string, rec record, ours string) []byte {
+	out = append(out, mark...)
+	comma := f.enc.encode(",")
+	for _, s := range f.sent(rec) {
+		out = append(append(out, rec.raw[s.from:s.to]...), comma...)
+	}
+	out = append(out, f.enc.encode(ours)...)
+	switch {
+	case len(rec.end) > 0:
+		return append(out, rec.end...)
+	case len(f.lineEnd) > 0:
+		return append(out, f.lineEnd...)
+	}
+	return append(out, f.enc.encode("\n")...)
 }
 
 // sent is what the sender wrote, without what an earlier error file added.

@@ -1,7 +1,6 @@
 package trade
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -20,15 +19,6 @@ type reading struct {
 	cut             bool   // the row ends early; when no other follows, so does the file
 }
 
-func (r *reading) wrong() bool {
-	for _, p := range r.problems {
-		if !p.Warning {
-			return true
-		}
-	}
-	return false
-}
-
 // identified tells whether the row can be compared with others: its identity, currency and amount are sound.
 func (r *reading) identified() bool {
 	const needed = 1<<colSellerID | 1<<colOrderID | 1<<colSKU | 1<<colTime | 1<<colCurrency | 1<<colAmount
@@ -40,17 +30,17 @@ func (r *reading) add(f finding) {
 	r.problems = append(r.problems, f.problem())
 }
 
-// judge looks at one row by itself: every cell, and whether its seller is bound. The reading is valid until the next.
-func (c *checker) judge(rec record) (*reading, error) {
+// judge looks at one row by itself, at every cell. The reading is valid until the next.
+func (c *checker) judge(rec record) *reading {
 	r := &c.reading
 	*r = reading{
 		zone:     c.zone,
-		row:      Row{Line: rec.line, Offset: rec.offset, Length: int32(len(rec.raw))},
+		row:      Row{Line: rec.line, Offset: rec.offset},
 		problems: r.problems[:0],
 	}
 	if !c.readCells(rec, r) {
 		r.bad = 1<<columnCount - 1
-		return r, nil
+		return r
 	}
 	for i := range columns {
 		wrong, fix := columns[i].cellProblem(r, r.cells[i])
@@ -61,14 +51,7 @@ func (c *checker) judge(rec record) (*reading, error) {
 		r.problems = append(r.problems, Problem{Line: rec.line, Column: columns[i].Name, Value: r.cells[i], Rule: wrong, Fix: fix})
 	}
 	if r.bad&(1<<colSellerID|1<<colCurrency) == 0 {
-		r.row.SellerID = r.cells[colSellerID]
-		bound, err := c.isBound(r)
-		if err != nil {
-			return nil, err
-		}
-		if !bound {
-			r.add(finding{rule: rowUnbound})
-		}
+		r.row.SellerID, r.row.Currency = c.single(r.cells[colSellerID]), money.Currency(c.single(r.cells[colCurrency]))
 	}
 	if r.bad&(1<<colAmount|1<<colQuantity|1<<colUnitPrice) == 0 {
 		sum, err := money.Mul(r.quantity, r.price)
@@ -79,7 +62,7 @@ func (c *checker) judge(rec record) (*reading, error) {
 	if r.identified() {
 		c.identify(r)
 	}
-	return r, nil
+	return r
 }
 
 // readCells decodes a record into the order of columns; false when it cannot be told which cell is which.
@@ -126,24 +109,6 @@ func unquote(cell string) string {
 		return cell
 	}
 	return strings.ReplaceAll(cell[1:len(cell)-1], `""`, `"`)
-}
-
-func (c *checker) isBound(r *reading) (bool, error) {
-	r.row.SellerID = c.single(r.row.SellerID)
-	r.row.Currency = money.Currency(c.single(string(r.row.Currency)))
-	if c.known.Bound == nil {
-		return true, nil
-	}
-	b := binding{r.row.SellerID, r.row.Currency}
-	bound, asked := c.bound[b]
-	if !asked {
-		var err error
-		if bound, err = c.known.Bound(b.seller, b.currency); err != nil {
-			return false, fmt.Errorf("bindings of a seller: %w", err)
-		}
-		c.bound[b] = bound
-	}
-	return bound, nil
 }
 
 // single returns one copy of equal texts, so that a row kept does not keep the whole record that its cells are part of.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -109,6 +110,7 @@ func (s *story) run(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer res.Close()
 	if res.Total != res.Accepted+res.Rejected {
 		t.Errorf("%d rows, but %d + %d", res.Total, res.Accepted, res.Rejected)
 	}
@@ -127,7 +129,7 @@ func (s *story) run(t *testing.T) {
 // known answers from the rows in the section of that name; sellers are bound unless it says otherwise.
 func (s *story) known(t *testing.T) Known {
 	unbound := make(map[string]bool)
-	priors, items := make(map[[16]byte]Prior), make(map[[16]byte]ItemSum)
+	var booked []Booked
 	for line := range strings.Lines(s.sections["known"]) {
 		where, what, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if where == "unbound" {
@@ -139,32 +141,45 @@ func (s *story) known(t *testing.T) Known {
 		if err != nil {
 			t.Fatalf("known %q: %v", line, err)
 		}
-		res, err := Check(strings.NewReader(csvOf(headerLine(), what)), Settings{}, Known{Items: sold})
-		if err != nil || len(res.Rows) != 1 {
+		res, err := Check(strings.NewReader(csvOf(headerLine(), what)), Settings{}, Known{Booked: sold})
+		if err != nil || res.Fresh != 1 {
 			t.Fatalf("known %q: %v, %v", line, err, res)
 		}
-		row := res.Rows[0]
-		priors[row.Key] = Prior{row.Currency, row.Amount, row.Shipped, row.ShipDetail, file, at}
-		sum := items[row.Item]
-		sum.Currency = row.Currency
-		sum.Sales += max(row.Amount, 0)
-		sum.Returns += max(-row.Amount, 0)
-		items[row.Item] = sum
+		row := rowsOf(res)[0]
+		booked = append(booked, Booked{row.Item, row.At, row.Currency, row.Amount, row.Shipped, row.ShipDetail, file, at})
 	}
+	slices.SortStableFunc(booked, func(a, b Booked) int { return bytes.Compare(a.Item[:], b.Item[:]) })
 	return Known{
-		Bound: func(seller string, c money.Currency) (bool, error) { return !unbound[seller+" "+string(c)], nil },
-		Prior: func([][16]byte) (map[[16]byte]Prior, error) { return priors, nil },
-		Items: func([][16]byte) (map[[16]byte]ItemSum, error) { return items, nil },
+		Bound: func(of []Binding) (map[Binding]bool, error) {
+			bound := make(map[Binding]bool)
+			for _, k := range of {
+				bound[k] = !unbound[k.SellerID+" "+string(k.Currency)]
+			}
+			return bound, nil
+		},
+		Booked: func(first, last [16]byte, most int) (rows []Booked, more bool, err error) {
+			for _, b := range booked {
+				if bytes.Compare(b.Item[:], first[:]) >= 0 && bytes.Compare(b.Item[:], last[:]) <= 0 {
+					rows = append(rows, b)
+				}
+			}
+			return rows, false, nil
+		},
 	}
 }
 
 // sold answers that enough was sold of everything, so that any return is sound.
-func sold(items [][16]byte) (map[[16]byte]ItemSum, error) {
-	all := make(map[[16]byte]ItemSum)
-	for _, item := range items {
-		all[item] = ItemSum{Sales: math.MaxInt64 / 2}
+func sold(first, _ [16]byte, _ int) ([]Booked, bool, error) {
+	return []Booked{{Item: first, At: -1, Amount: math.MaxInt64 / 2}}, true, nil
+}
+
+// rowsOf are the rows to be booked, by line.
+func rowsOf(res *Result) (rows []Row) {
+	if err := res.EachRow(func(some []Row) error { rows = append(rows, some...); return nil }); err != nil {
+		panic(err)
 	}
-	return all, nil
+	slices.SortFunc(rows, func(a, b Row) int { return a.Line - b.Line })
+	return rows
 }
 
 // sent is the file of the story.
@@ -259,7 +274,7 @@ func describe(res *Result) string {
 	for _, p := range res.Problems {
 		fmt.Fprintf(&b, "line %d: %s\n", p.Line, p)
 	}
-	for _, r := range res.Rows {
+	for _, r := range rowsOf(res) {
 		verb, state := "book", notShipped
 		if r.Update {
 			verb = "update"

@@ -249,10 +249,13 @@ type TradeFile struct {
 	FinishedAt   int64  `db:"finished_at"`
 	ContentID    int64  `db:"content_id"`
 	ErrorsID     int64  `db:"errors_id"`
+	RunID        int64  `db:"run_id"`
+	BookedNo     int64  `db:"booked_no"`
 }
 
 type TradePart struct {
 	FileID       int64  `db:"file_id"`
+	No           int64  `db:"no"`
 	SellerID     string `db:"seller_id"`
 	Currency     string `db:"currency"`
 	TotalRows    int64  `db:"total_rows"`
@@ -270,16 +273,20 @@ type TradeRefused struct {
 
 type TradeRow struct {
 	App       int64  `db:"app"`
-	RowKey    []byte `db:"row_key"`
-	FileID    int64  `db:"file_id"`
 	ItemKey   []byte `db:"item_key"`
-	SellerID  string `db:"seller_id"`
-	Currency  string `db:"currency"`
-	Amount    int64  `db:"amount"`
 	At        int64  `db:"at"`
+	Returned  int64  `db:"returned"`
+	RunID     int64  `db:"run_id"`
+	Part      int64  `db:"part"`
+	Amount    int64  `db:"amount"`
 	Shipped   int64  `db:"shipped"`
 	ShipHash  int64  `db:"ship_hash"`
 	Line      int64  `db:"line"`
 	RowOffset int64  `db:"row_offset"`
-	RowLength int64  `db:"row_length"`
+}
+
+type TradeRun struct {
+	ID    int64 `db:"id"`
+	App   int64 `db:"app"`
+	Swept int64 `db:"swept"`
 }

@@ -181,3 +181,12 @@ func (q *Queries) ResetTradeRows(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, resetTradeRows)
 	return err
 }
+
+const resetTradeRuns = `-- name: ResetTradeRuns :exec
+DELETE FROM trade_run
+`
+
+func (q *Queries) ResetTradeRuns(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, resetTradeRuns)
+	return err
+}

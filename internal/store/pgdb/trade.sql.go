@@ -20,17 +20,6 @@ func (q *Queries) AppHasRows(ctx context.Context, appID string) (bool, error) {
 	return exists, err
 }
 
-const countRowsOfFile = `-- name: CountRowsOfFile :one
-SELECT COUNT(*) FROM trade_row WHERE file_id = $1
-`
-
-func (q *Queries) CountRowsOfFile(ctx context.Context, fileID int64) (int64, error) {
-	row := q.db.QueryRow(ctx, countRowsOfFile, fileID)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
 const deleteResultFile = `-- name: DeleteResultFile :exec
 DELETE FROM result_file WHERE app_id = $1 AND name = $2
 `
@@ -45,64 +34,34 @@ func (q *Queries) DeleteResultFile(ctx context.Context, arg DeleteResultFilePara
 	return err
 }
 
-const deleteRowsOfFile = `-- name: DeleteRowsOfFile :exec
-DELETE FROM trade_row WHERE file_id = $1
-    AND EXISTS (SELECT 1 FROM trade_file f WHERE f.id = trade_row.file_id AND f.state IN ('PROCESSING', 'FAILED'))
+const deleteRowsOfRun = `-- name: DeleteRowsOfRun :exec
+DELETE FROM trade_row WHERE app = $1 AND item_key >= $2 AND item_key <= $3 AND run_id = $4
 `
 
-// Of a file that was not booked.
-func (q *Queries) DeleteRowsOfFile(ctx context.Context, fileID int64) error {
-	_, err := q.db.Exec(ctx, deleteRowsOfFile, fileID)
+type DeleteRowsOfRunParams struct {
+	App   int64  `db:"app"`
+	First []byte `db:"first"`
+	Last  []byte `db:"last"`
+	RunID int64  `db:"run_id"`
+}
+
+func (q *Queries) DeleteRowsOfRun(ctx context.Context, arg DeleteRowsOfRunParams) error {
+	_, err := q.db.Exec(ctx, deleteRowsOfRun,
+		arg.App,
+		arg.First,
+		arg.Last,
+		arg.RunID,
+	)
 	return err
 }
 
-const findBookedRow = `-- name: FindBookedRow :one
-SELECT r.app, r.row_key, r.file_id, r.item_key, r.seller_id, r.currency, r.amount, r.at, r.shipped, r.ship_hash, r.line, r.row_offset, r.row_length, f.request_no AS file_request_no FROM trade_row r JOIN trade_file f ON f.id = r.file_id
-WHERE r.app = $1 AND r.row_key = $2 AND f.state IN ('SUCCESS', 'PARTIAL')
+const deleteTradeRun = `-- name: DeleteTradeRun :exec
+DELETE FROM trade_run WHERE id = $1
 `
 
-type FindBookedRowParams struct {
-	App    int64  `db:"app"`
-	RowKey []byte `db:"row_key"`
-}
-
-type FindBookedRowRow struct {
-	App           int64  `db:"app"`
-	RowKey        []byte `db:"row_key"`
-	FileID        int64  `db:"file_id"`
-	ItemKey       []byte `db:"item_key"`
-	SellerID      string `db:"seller_id"`
-	Currency      string `db:"currency"`
-	Amount        int64  `db:"amount"`
-	At            int64  `db:"at"`
-	Shipped       int64  `db:"shipped"`
-	ShipHash      int64  `db:"ship_hash"`
-	Line          int64  `db:"line"`
-	RowOffset     int64  `db:"row_offset"`
-	RowLength     int64  `db:"row_length"`
-	FileRequestNo string `db:"file_request_no"`
-}
-
-func (q *Queries) FindBookedRow(ctx context.Context, arg FindBookedRowParams) (FindBookedRowRow, error) {
-	row := q.db.QueryRow(ctx, findBookedRow, arg.App, arg.RowKey)
-	var i FindBookedRowRow
-	err := row.Scan(
-		&i.App,
-		&i.RowKey,
-		&i.FileID,
-		&i.ItemKey,
-		&i.SellerID,
-		&i.Currency,
-		&i.Amount,
-		&i.At,
-		&i.Shipped,
-		&i.ShipHash,
-		&i.Line,
-		&i.RowOffset,
-		&i.RowLength,
-		&i.FileRequestNo,
-	)
-	return i, err
+func (q *Queries) DeleteTradeRun(ctx context.Context, id int64) error {
+	_, err := q.db.Exec(ctx, deleteTradeRun, id)
+	return err
 }
 
 const getResultFile = `-- name: GetResultFile :one
@@ -127,7 +86,7 @@ func (q *Queries) GetResultFile(ctx context.Context, arg GetResultFileParams) (R
 }
 
 const getTradeFile = `-- name: GetTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id FROM trade_file WHERE id = $1
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no FROM trade_file WHERE id = $1
 `
 
 func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error) {
@@ -152,17 +111,20 @@ func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error)
 		&i.FinishedAt,
 		&i.ContentID,
 		&i.ErrorsID,
+		&i.RunID,
+		&i.BookedNo,
 	)
 	return i, err
 }
 
 const insertTradePart = `-- name: InsertTradePart :exec
-INSERT INTO trade_part (file_id, seller_id, currency, total_rows, accepted_rows, rejected_rows)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO trade_part (file_id, no, seller_id, currency, total_rows, accepted_rows, rejected_rows)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 `
 
 type InsertTradePartParams struct {
 	FileID       int64  `db:"file_id"`
+	No           int64  `db:"no"`
 	SellerID     string `db:"seller_id"`
 	Currency     string `db:"currency"`
 	TotalRows    int64  `db:"total_rows"`
@@ -173,6 +135,7 @@ type InsertTradePartParams struct {
 func (q *Queries) InsertTradePart(ctx context.Context, arg InsertTradePartParams) error {
 	_, err := q.db.Exec(ctx, insertTradePart,
 		arg.FileID,
+		arg.No,
 		arg.SellerID,
 		arg.Currency,
 		arg.TotalRows,
@@ -206,88 +169,18 @@ func (q *Queries) InsertTradeRefused(ctx context.Context, arg InsertTradeRefused
 	return err
 }
 
-const insertTradeRow = `-- name: InsertTradeRow :exec
-INSERT INTO trade_row (app, row_key, file_id, item_key, seller_id, currency, amount, at, shipped, ship_hash, line, row_offset, row_length)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+const insertTradeRun = `-- name: InsertTradeRun :exec
+INSERT INTO trade_run (id, app, swept) VALUES ($1, $2, 0)
 `
 
-type InsertTradeRowParams struct {
-	App       int64  `db:"app"`
-	RowKey    []byte `db:"row_key"`
-	FileID    int64  `db:"file_id"`
-	ItemKey   []byte `db:"item_key"`
-	SellerID  string `db:"seller_id"`
-	Currency  string `db:"currency"`
-	Amount    int64  `db:"amount"`
-	At        int64  `db:"at"`
-	Shipped   int64  `db:"shipped"`
-	ShipHash  int64  `db:"ship_hash"`
-	Line      int64  `db:"line"`
-	RowOffset int64  `db:"row_offset"`
-	RowLength int64  `db:"row_length"`
+type InsertTradeRunParams struct {
+	ID  int64 `db:"id"`
+	App int64 `db:"app"`
 }
 
-func (q *Queries) InsertTradeRow(ctx context.Context, arg InsertTradeRowParams) error {
-	_, err := q.db.Exec(ctx, insertTradeRow,
-		arg.App,
-		arg.RowKey,
-		arg.FileID,
-		arg.ItemKey,
-		arg.SellerID,
-		arg.Currency,
-		arg.Amount,
-		arg.At,
-		arg.Shipped,
-		arg.ShipHash,
-		arg.Line,
-		arg.RowOffset,
-		arg.RowLength,
-	)
+func (q *Queries) InsertTradeRun(ctx context.Context, arg InsertTradeRunParams) error {
+	_, err := q.db.Exec(ctx, insertTradeRun, arg.ID, arg.App)
 	return err
-}
-
-const listBookedRowsOfItem = `-- name: ListBookedRowsOfItem :many
-SELECT r.app, r.row_key, r.file_id, r.item_key, r.seller_id, r.currency, r.amount, r.at, r.shipped, r.ship_hash, r.line, r.row_offset, r.row_length FROM trade_row r JOIN trade_file f ON f.id = r.file_id
-WHERE r.app = $1 AND r.item_key = $2 AND f.state IN ('SUCCESS', 'PARTIAL')
-`
-
-type ListBookedRowsOfItemParams struct {
-	App     int64  `db:"app"`
-	ItemKey []byte `db:"item_key"`
-}
-
-func (q *Queries) ListBookedRowsOfItem(ctx context.Context, arg ListBookedRowsOfItemParams) ([]TradeRow, error) {
-	rows, err := q.db.Query(ctx, listBookedRowsOfItem, arg.App, arg.ItemKey)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []TradeRow
-	for rows.Next() {
-		var i TradeRow
-		if err := rows.Scan(
-			&i.App,
-			&i.RowKey,
-			&i.FileID,
-			&i.ItemKey,
-			&i.SellerID,
-			&i.Currency,
-			&i.Amount,
-			&i.At,
-			&i.Shipped,
-			&i.ShipHash,
-			&i.Line,
-			&i.RowOffset,
-			&i.RowLength,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const listResultFiles = `-- name: ListResultFiles :many
@@ -322,7 +215,7 @@ func (q *Queries) ListResultFiles(ctx context.Context, appID string) ([]ListResu
 }
 
 const listTradeParts = `-- name: ListTradeParts :many
-SELECT file_id, seller_id, currency, total_rows, accepted_rows, rejected_rows FROM trade_part WHERE file_id = $1 ORDER BY seller_id, currency
+SELECT file_id, no, seller_id, currency, total_rows, accepted_rows, rejected_rows FROM trade_part WHERE file_id = $1 ORDER BY seller_id, currency
 `
 
 func (q *Queries) ListTradeParts(ctx context.Context, fileID int64) ([]TradePart, error) {
@@ -336,6 +229,7 @@ func (q *Queries) ListTradeParts(ctx context.Context, fileID int64) ([]TradePart
 		var i TradePart
 		if err := rows.Scan(
 			&i.FileID,
+			&i.No,
 			&i.SellerID,
 			&i.Currency,
 			&i.TotalRows,
@@ -383,7 +277,7 @@ func (q *Queries) ListTradeRefused(ctx context.Context, fileID int64) ([]TradeRe
 }
 
 const newestTradeFile = `-- name: NewestTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
 `
 
 type NewestTradeFileParams struct {
@@ -413,12 +307,124 @@ func (q *Queries) NewestTradeFile(ctx context.Context, arg NewestTradeFileParams
 		&i.FinishedAt,
 		&i.ContentID,
 		&i.ErrorsID,
+		&i.RunID,
+		&i.BookedNo,
 	)
 	return i, err
 }
 
+const nextBookedNo = `-- name: NextBookedNo :one
+SELECT CAST(COALESCE(MAX(booked_no), 0) + 1 AS bigint) AS no FROM trade_file WHERE app_id = $1
+`
+
+func (q *Queries) NextBookedNo(ctx context.Context, appID string) (int64, error) {
+	row := q.db.QueryRow(ctx, nextBookedNo, appID)
+	var no int64
+	err := row.Scan(&no)
+	return no, err
+}
+
+const pageBookedRows = `-- name: PageBookedRows :many
+SELECT r.item_key, r.at, r.returned, r.amount, r.shipped, r.ship_hash, r.line, p.currency, f.request_no, f.booked_no
+FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id JOIN trade_part p ON p.file_id = f.id AND p.no = r.part
+WHERE r.app = $1 AND r.item_key >= $2 AND r.item_key <= $3
+ORDER BY r.item_key, r.at, r.returned, r.run_id LIMIT $4
+`
+
+type PageBookedRowsParams struct {
+	App   int64  `db:"app"`
+	First []byte `db:"first"`
+	Last  []byte `db:"last"`
+	Most  int32  `db:"most"`
+}
+
+type PageBookedRowsRow struct {
+	ItemKey   []byte `db:"item_key"`
+	At        int64  `db:"at"`
+	Returned  int64  `db:"returned"`
+	Amount    int64  `db:"amount"`
+	Shipped   int64  `db:"shipped"`
+	ShipHash  int64  `db:"ship_hash"`
+	Line      int64  `db:"line"`
+	Currency  string `db:"currency"`
+	RequestNo string `db:"request_no"`
+	BookedNo  int64  `db:"booked_no"`
+}
+
+// The rows of a run that is not accepted do not count: no file names it.
+func (q *Queries) PageBookedRows(ctx context.Context, arg PageBookedRowsParams) ([]PageBookedRowsRow, error) {
+	rows, err := q.db.Query(ctx, pageBookedRows,
+		arg.App,
+		arg.First,
+		arg.Last,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PageBookedRowsRow
+	for rows.Next() {
+		var i PageBookedRowsRow
+		if err := rows.Scan(
+			&i.ItemKey,
+			&i.At,
+			&i.Returned,
+			&i.Amount,
+			&i.Shipped,
+			&i.ShipHash,
+			&i.Line,
+			&i.Currency,
+			&i.RequestNo,
+			&i.BookedNo,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const pageItemsOfApp = `-- name: PageItemsOfApp :many
+SELECT item_key, run_id FROM trade_row WHERE app = $1 AND item_key >= $2 ORDER BY item_key LIMIT $3
+`
+
+type PageItemsOfAppParams struct {
+	App   int64  `db:"app"`
+	First []byte `db:"first"`
+	Most  int32  `db:"most"`
+}
+
+type PageItemsOfAppRow struct {
+	ItemKey []byte `db:"item_key"`
+	RunID   int64  `db:"run_id"`
+}
+
+func (q *Queries) PageItemsOfApp(ctx context.Context, arg PageItemsOfAppParams) ([]PageItemsOfAppRow, error) {
+	rows, err := q.db.Query(ctx, pageItemsOfApp, arg.App, arg.First, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PageItemsOfAppRow
+	for rows.Next() {
+		var i PageItemsOfAppRow
+		if err := rows.Scan(&i.ItemKey, &i.RunID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const pageTradeFiles = `-- name: PageTradeFiles :many
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
 `
 
 type PageTradeFilesParams struct {
@@ -463,6 +469,8 @@ func (q *Queries) PageTradeFiles(ctx context.Context, arg PageTradeFilesParams) 
 			&i.FinishedAt,
 			&i.ContentID,
 			&i.ErrorsID,
+			&i.RunID,
+			&i.BookedNo,
 		); err != nil {
 			return nil, err
 		}
@@ -497,25 +505,25 @@ func (q *Queries) PutResultFile(ctx context.Context, arg PutResultFileParams) er
 	return err
 }
 
-const updateBookedRow = `-- name: UpdateBookedRow :exec
-UPDATE trade_row SET shipped = $1, ship_hash = $2
-WHERE app = $3 AND row_key = $4
-    AND file_id IN (SELECT f.id FROM trade_file f WHERE f.id = trade_row.file_id AND f.state IN ('SUCCESS', 'PARTIAL'))
+const sweepTradeRun = `-- name: SweepTradeRun :one
+UPDATE trade_run SET swept = 1 WHERE id = $1 RETURNING app
 `
 
-type UpdateBookedRowParams struct {
-	Shipped  int64  `db:"shipped"`
-	ShipHash int64  `db:"ship_hash"`
-	App      int64  `db:"app"`
-	RowKey   []byte `db:"row_key"`
+func (q *Queries) SweepTradeRun(ctx context.Context, id int64) (int64, error) {
+	row := q.db.QueryRow(ctx, sweepTradeRun, id)
+	var app int64
+	err := row.Scan(&app)
+	return app, err
 }
 
-func (q *Queries) UpdateBookedRow(ctx context.Context, arg UpdateBookedRowParams) error {
-	_, err := q.db.Exec(ctx, updateBookedRow,
-		arg.Shipped,
-		arg.ShipHash,
-		arg.App,
-		arg.RowKey,
-	)
-	return err
+const takeTradeRun = `-- name: TakeTradeRun :one
+DELETE FROM trade_run WHERE id = $1 AND swept = 0 RETURNING id
+`
+
+// A run is named by its file or swept, whichever comes first.
+func (q *Queries) TakeTradeRun(ctx context.Context, id int64) (int64, error) {
+	row := q.db.QueryRow(ctx, takeTradeRun, id)
+	var id_2 int64
+	err := row.Scan(&id_2)
+	return id_2, err
 }

@@ -69,7 +69,7 @@ func (q *Queries) VerifyBalances(ctx context.Context) ([]VerifyBalancesRow, erro
 
 const verifyCounts = `-- name: VerifyCounts :one
 SELECT (SELECT COUNT(*) FROM account) AS accounts, (SELECT COUNT(*) FROM posting) AS postings, (SELECT COUNT(*) FROM share) AS shares,
-    (SELECT COUNT(*) FROM request) AS requests, (SELECT COUNT(*) FROM trade_row) AS rows_filed
+    (SELECT COUNT(*) FROM request) AS requests, (SELECT COUNT(*) FROM (SELECT DISTINCT r.app, r.item_key, r.at, r.returned FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id) AS filed) AS rows_filed
 `
 
 type VerifyCountsRow struct {
@@ -140,13 +140,18 @@ func (q *Queries) VerifyDeposits(ctx context.Context) ([]VerifyDepositsRow, erro
 }
 
 const verifyFiled = `-- name: VerifyFiled :many
-WITH item AS (
-    SELECT f.app_id, r.seller_id, r.currency, r.item_key,
-        SUM(CASE WHEN r.amount > 0 AND r.shipped = 1 THEN r.amount ELSE 0 END) AS shipped,
-        SUM(CASE WHEN r.amount > 0 AND r.shipped = 0 THEN r.amount ELSE 0 END) AS unshipped,
-        SUM(CASE WHEN r.amount < 0 THEN -r.amount ELSE 0 END) AS returned
-    FROM trade_row r JOIN trade_file f ON f.id = r.file_id WHERE f.state IN ('SUCCESS', 'PARTIAL')
-    GROUP BY f.app_id, r.seller_id, r.currency, r.item_key
+WITH booked AS (
+    SELECT f.app_id, p.seller_id, p.currency, r.item_key, r.amount, r.shipped,
+        ROW_NUMBER() OVER (PARTITION BY r.app, r.item_key, r.at, r.returned ORDER BY f.booked_no DESC) AS newer
+    FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id JOIN trade_part p ON p.file_id = f.id AND p.no = r.part
+    WHERE f.state IN ('SUCCESS', 'PARTIAL')
+), item AS (
+    SELECT app_id, seller_id, currency, item_key,
+        SUM(CASE WHEN amount > 0 AND shipped = 1 THEN amount ELSE 0 END) AS shipped,
+        SUM(CASE WHEN amount > 0 AND shipped = 0 THEN amount ELSE 0 END) AS unshipped,
+        SUM(CASE WHEN amount < 0 THEN -amount ELSE 0 END) AS returned
+    FROM booked WHERE newer = 1
+    GROUP BY app_id, seller_id, currency, item_key
 ), both_sides AS (
     SELECT app_id, seller_id, currency,
         CASE WHEN shipped >= returned THEN shipped - returned ELSE 0 END AS filed_shipped,
@@ -173,7 +178,8 @@ type VerifyFiledRow struct {
 	BookedUnshipped int64  `db:"booked_unshipped"`
 }
 
-// Returns are taken off an item's shipped sales first, then off its unshipped ones.
+// Returns are taken off an item's shipped sales first, then off its unshipped ones. Of rows with one identity the one booked
+// last counts.
 func (q *Queries) VerifyFiled(ctx context.Context) ([]VerifyFiledRow, error) {
 	rows, err := q.db.Query(ctx, verifyFiled)
 	if err != nil {
@@ -327,6 +333,47 @@ func (q *Queries) VerifyLast(ctx context.Context) ([]VerifyLastRow, error) {
 			&i.Currency,
 			&i.LastNo,
 			&i.LastPostingID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const verifyParts = `-- name: VerifyParts :many
+SELECT f.id, f.app_id, f.request_no, f.accepted_rows, CAST(COALESCE(SUM(p.accepted_rows), 0) AS bigint) AS of_parts
+FROM trade_file f LEFT JOIN trade_part p ON p.file_id = f.id WHERE f.state <> 'PROCESSING'
+GROUP BY f.id, f.app_id, f.request_no, f.accepted_rows HAVING f.accepted_rows <> COALESCE(SUM(p.accepted_rows), 0)
+`
+
+type VerifyPartsRow struct {
+	ID           int64  `db:"id"`
+	AppID        string `db:"app_id"`
+	RequestNo    string `db:"request_no"`
+	AcceptedRows int64  `db:"accepted_rows"`
+	OfParts      int64  `db:"of_parts"`
+}
+
+// What a file says that it has accepted is what its parts say; rows that the file or an earlier one has already are not there again.
+func (q *Queries) VerifyParts(ctx context.Context) ([]VerifyPartsRow, error) {
+	rows, err := q.db.Query(ctx, verifyParts)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []VerifyPartsRow
+	for rows.Next() {
+		var i VerifyPartsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.AppID,
+			&i.RequestNo,
+			&i.AcceptedRows,
+			&i.OfParts,
 		); err != nil {
 			return nil, err
 		}

@@ -30,6 +30,9 @@ DELETE FROM trade_refused;
 -- name: ResetTradeParts :exec
 DELETE FROM trade_part;
 
+-- name: ResetTradeRuns :exec
+DELETE FROM trade_run;
+
 -- name: ResetTradeRows :exec
 DELETE FROM trade_row;
 

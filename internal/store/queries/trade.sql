@@ -15,36 +15,40 @@ VALUES (sqlc.arg(id), sqlc.arg(file_id), sqlc.arg(sha256), sqlc.arg(size), sqlc.
 SELECT * FROM trade_refused WHERE file_id = sqlc.arg(file_id) ORDER BY id;
 
 -- name: InsertTradePart :exec
-INSERT INTO trade_part (file_id, seller_id, currency, total_rows, accepted_rows, rejected_rows)
-VALUES (sqlc.arg(file_id), sqlc.arg(seller_id), sqlc.arg(currency), sqlc.arg(total_rows), sqlc.arg(accepted_rows), sqlc.arg(rejected_rows));
+INSERT INTO trade_part (file_id, no, seller_id, currency, total_rows, accepted_rows, rejected_rows)
+VALUES (sqlc.arg(file_id), sqlc.arg(no), sqlc.arg(seller_id), sqlc.arg(currency), sqlc.arg(total_rows), sqlc.arg(accepted_rows), sqlc.arg(rejected_rows));
 
 -- name: ListTradeParts :many
 SELECT * FROM trade_part WHERE file_id = sqlc.arg(file_id) ORDER BY seller_id, currency;
 
--- name: InsertTradeRow :exec
-INSERT INTO trade_row (app, row_key, file_id, item_key, seller_id, currency, amount, at, shipped, ship_hash, line, row_offset, row_length)
-VALUES (sqlc.arg(app), sqlc.arg(row_key), sqlc.arg(file_id), sqlc.arg(item_key), sqlc.arg(seller_id), sqlc.arg(currency), sqlc.arg(amount), sqlc.arg(at), sqlc.arg(shipped), sqlc.arg(ship_hash), sqlc.arg(line), sqlc.arg(row_offset), sqlc.arg(row_length));
+-- The rows of a run that is not accepted do not count: no file names it.
+-- name: PageBookedRows :many
+SELECT r.item_key, r.at, r.returned, r.amount, r.shipped, r.ship_hash, r.line, p.currency, f.request_no, f.booked_no
+FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id JOIN trade_part p ON p.file_id = f.id AND p.no = r.part
+WHERE r.app = sqlc.arg(app) AND r.item_key >= sqlc.arg(first) AND r.item_key <= sqlc.arg(last)
+ORDER BY r.item_key, r.at, r.returned, r.run_id LIMIT sqlc.arg(most);
 
--- name: FindBookedRow :one
-SELECT r.*, f.request_no AS file_request_no FROM trade_row r JOIN trade_file f ON f.id = r.file_id
-WHERE r.app = sqlc.arg(app) AND r.row_key = sqlc.arg(row_key) AND f.state IN ('SUCCESS', 'PARTIAL');
+-- name: NextBookedNo :one
+SELECT CAST(COALESCE(MAX(booked_no), 0) + 1 AS bigint) AS no FROM trade_file WHERE app_id = sqlc.arg(app_id);
 
--- name: ListBookedRowsOfItem :many
-SELECT r.* FROM trade_row r JOIN trade_file f ON f.id = r.file_id
-WHERE r.app = sqlc.arg(app) AND r.item_key = sqlc.arg(item_key) AND f.state IN ('SUCCESS', 'PARTIAL');
+-- name: InsertTradeRun :exec
+INSERT INTO trade_run (id, app, swept) VALUES (sqlc.arg(id), sqlc.arg(app), 0);
 
--- name: UpdateBookedRow :exec
-UPDATE trade_row SET shipped = sqlc.arg(shipped), ship_hash = sqlc.arg(ship_hash)
-WHERE app = sqlc.arg(app) AND row_key = sqlc.arg(row_key)
-    AND file_id IN (SELECT f.id FROM trade_file f WHERE f.id = trade_row.file_id AND f.state IN ('SUCCESS', 'PARTIAL'));
+-- A run is named by its file or swept, whichever comes first.
+-- name: TakeTradeRun :one
+DELETE FROM trade_run WHERE id = sqlc.arg(id) AND swept = 0 RETURNING id;
 
--- Of a file that was not booked.
--- name: DeleteRowsOfFile :exec
-DELETE FROM trade_row WHERE file_id = sqlc.arg(file_id)
-    AND EXISTS (SELECT 1 FROM trade_file f WHERE f.id = trade_row.file_id AND f.state IN ('PROCESSING', 'FAILED'));
+-- name: SweepTradeRun :one
+UPDATE trade_run SET swept = 1 WHERE id = sqlc.arg(id) RETURNING app;
 
--- name: CountRowsOfFile :one
-SELECT COUNT(*) FROM trade_row WHERE file_id = sqlc.arg(file_id);
+-- name: DeleteTradeRun :exec
+DELETE FROM trade_run WHERE id = sqlc.arg(id);
+
+-- name: PageItemsOfApp :many
+SELECT item_key, run_id FROM trade_row WHERE app = sqlc.arg(app) AND item_key >= sqlc.arg(first) ORDER BY item_key LIMIT sqlc.arg(most);
+
+-- name: DeleteRowsOfRun :exec
+DELETE FROM trade_row WHERE app = sqlc.arg(app) AND item_key >= sqlc.arg(first) AND item_key <= sqlc.arg(last) AND run_id = sqlc.arg(run_id);
 
 -- name: AppHasRows :one
 SELECT EXISTS (SELECT 1 FROM trade_file f WHERE f.app_id = sqlc.arg(app_id) AND f.state IN ('SUCCESS', 'PARTIAL', 'PROCESSING'));

@@ -91,15 +91,21 @@ GROUP BY s.id, s.app_id, s.request_no HAVING COUNT(r.id) <> 1;
 -- name: VerifyRequestsTwice :many
 SELECT app_id, operation, request_no, COUNT(*) AS many FROM request GROUP BY app_id, operation, request_no HAVING COUNT(*) > 1;
 
--- Returns are taken off an item's shipped sales first, then off its unshipped ones.
+-- Returns are taken off an item's shipped sales first, then off its unshipped ones. Of rows with one identity the one booked
+-- last counts.
 -- name: VerifyFiled :many
-WITH item AS (
-    SELECT f.app_id, r.seller_id, r.currency, r.item_key,
-        SUM(CASE WHEN r.amount > 0 AND r.shipped = 1 THEN r.amount ELSE 0 END) AS shipped,
-        SUM(CASE WHEN r.amount > 0 AND r.shipped = 0 THEN r.amount ELSE 0 END) AS unshipped,
-        SUM(CASE WHEN r.amount < 0 THEN -r.amount ELSE 0 END) AS returned
-    FROM trade_row r JOIN trade_file f ON f.id = r.file_id WHERE f.state IN ('SUCCESS', 'PARTIAL')
-    GROUP BY f.app_id, r.seller_id, r.currency, r.item_key
+WITH booked AS (
+    SELECT f.app_id, p.seller_id, p.currency, r.item_key, r.amount, r.shipped,
+        ROW_NUMBER() OVER (PARTITION BY r.app, r.item_key, r.at, r.returned ORDER BY f.booked_no DESC) AS newer
+    FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id JOIN trade_part p ON p.file_id = f.id AND p.no = r.part
+    WHERE f.state IN ('SUCCESS', 'PARTIAL')
+), item AS (
+    SELECT app_id, seller_id, currency, item_key,
+        SUM(CASE WHEN amount > 0 AND shipped = 1 THEN amount ELSE 0 END) AS shipped,
+        SUM(CASE WHEN amount > 0 AND shipped = 0 THEN amount ELSE 0 END) AS unshipped,
+        SUM(CASE WHEN amount < 0 THEN -amount ELSE 0 END) AS returned
+    FROM booked WHERE newer = 1
+    GROUP BY app_id, seller_id, currency, item_key
 ), both_sides AS (
     SELECT app_id, seller_id, currency,
         CASE WHEN shipped >= returned THEN shipped - returned ELSE 0 END AS filed_shipped,
@@ -117,7 +123,7 @@ HAVING SUM(filed_shipped) <> SUM(booked_shipped) OR SUM(filed_unshipped) <> SUM(
 
 -- name: VerifyCounts :one
 SELECT (SELECT COUNT(*) FROM account) AS accounts, (SELECT COUNT(*) FROM posting) AS postings, (SELECT COUNT(*) FROM share) AS shares,
-    (SELECT COUNT(*) FROM request) AS requests, (SELECT COUNT(*) FROM trade_row) AS rows_filed;
+    (SELECT COUNT(*) FROM request) AS requests, (SELECT COUNT(*) FROM (SELECT DISTINCT r.app, r.item_key, r.at, r.returned FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id) AS filed) AS rows_filed;
 
 -- name: VerifyDeposits :many
 WITH moved AS (
@@ -129,3 +135,9 @@ WITH moved AS (
 SELECT d.id, d.app_id, d.amount, CAST(COALESCE(m.booked, 0) AS bigint) AS booked, CAST(COALESCE(m.reversed, 0) AS bigint) AS reversed
 FROM deposit d LEFT JOIN moved m ON m.record_id = d.id
 WHERE COALESCE(m.booked, 0) <> d.amount OR COALESCE(m.reversed, 0) <> CASE WHEN d.reversed_at > 0 THEN d.amount ELSE 0 END;
+
+-- What a file says that it has accepted is what its parts say; rows that the file or an earlier one has already are not there again.
+-- name: VerifyParts :many
+SELECT f.id, f.app_id, f.request_no, f.accepted_rows, CAST(COALESCE(SUM(p.accepted_rows), 0) AS bigint) AS of_parts
+FROM trade_file f LEFT JOIN trade_part p ON p.file_id = f.id WHERE f.state <> 'PROCESSING'
+GROUP BY f.id, f.app_id, f.request_no, f.accepted_rows HAVING f.accepted_rows <> COALESCE(SUM(p.accepted_rows), 0);
