@@ -36,7 +36,8 @@ type commands struct {
 
 	Version versionCmd `cmd:"" help:"Which version this is."`
 
-	Call callCmd `cmd:"" group:"Integrator" help:"Seal, send and open one call of the API."`
+	Call   callCmd   `cmd:"" group:"Integrator" help:"Seal, send and open one call of the API."`
+	Sample sampleCmd `cmd:"" group:"Integrator" help:"Write a realistic trade file, with faulty rows where wanted."`
 
 	operatorVerbs
 }
