@@ -83,6 +83,9 @@ Comma separated, a header line, quotes as in RFC 4180. UTF-8, with or without a 
 	b.WriteString("\n```csv\n" + sampleFile + "```\n" + `
 A row is a sale (amount above zero) or a return (below zero); an exchange is a return and a later sale [O]. Its identity is sellerId, orderId, sku, transactionTime and the sign: filed again with the same currency and amount it books nothing and is accepted, and may move a sale from Not Shipped to Shipped; with another currency or amount it is an error. Returns of a sellerId, orderId and sku may not exceed its sales, over all files, and are taken off shipped sales first. A row needs a seller whose binding in its currency is, or once was, successful.
 
+` + "`infinia sample --rows 1000 trades.csv`" + ` writes such a file to try things with, in any of the encodings; bind SELLER-000001 to SELLER-000010 first, or name your own sellers with ` + "`--seller`" + `.
+With ` + "`--bad 5`" + `, about 5 % of its rows have a fault, and the command says how many have which. The same flags always give the same bytes; another ` + "`--seed`" + ` gives other orders.
+
 ## Results
 
 One bad row and nothing of the file counts: FAILED. An app can be set to take the good rows: PARTIAL [O].
