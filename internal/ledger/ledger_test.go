@@ -192,13 +192,11 @@ func makeBooks(t *testing.T, path string) {
 			v.Files.Put(f.ID, f)
 			settled, held := share(v, "settled", "SETTLED", 10), share(v, "held", "HELD", 30)
 			v.AddTask("settle", held, 0)
+			v.AddTradePart(pgdb.TradePart{FileID: f.ID, SellerID: seller, Currency: currency, TotalRows: 1, AcceptedRows: 1})
 			v.AddTradeRows([]pgdb.TradeRow{{App: 1, ItemKey: []byte{1}, RunID: f.RunID, Amount: 80, Shipped: 1}})
 			return errors.Join(Post(v, ForDeposit, d.ID, external, platform, 100), Post(v, ForTrade, f.ID, evidence, shipped, 80),
 				Post(v, ForShare, settled, platform, received, 10), Post(v, ForShare, settled, evidence, used, 10),
 				Hold(v, platform, 30), Hold(v, used, 30))
-		},
-		Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
-			return q.InsertTradePart(ctx, pgdb.InsertTradePartParams{FileID: 7, SellerID: seller, Currency: currency, TotalRows: 1, AcceptedRows: 1})
 		},
 	})
 	if err != nil {

@@ -62,10 +62,9 @@ func TestNodesAtOnce(t *testing.T) {
 			rigs[0].do(store.Unit{Keys: store.Keys{Accounts: keys}, Judge: func(v *store.View) error {
 				file = v.NextID()
 				v.Files.Put(file, pgdb.TradeFile{ID: file, AppID: appID(i), RequestNo: sellerID(s), Attempt: 1, State: "SUCCESS", RunID: file, BookedNo: 1})
+				v.AddTradePart(pgdb.TradePart{FileID: file, SellerID: sellerID(s), Currency: "CNH"})
 				v.AddTradeRows([]pgdb.TradeRow{{App: int64(i), ItemKey: fmt.Append(nil, i, s), RunID: file, Amount: 1e6, Shipped: 1}})
 				return ledger.Post(v, ledger.ForTrade, file, keys[0], keys[1], 1e6)
-			}, Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-				return q.InsertTradePart(ctx, pgdb.InsertTradePartParams{FileID: file, SellerID: sellerID(s), Currency: "CNH"})
 			}})
 		}
 	}

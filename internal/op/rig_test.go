@@ -157,6 +157,7 @@ func (r *rig) file(seller, currency string, shipped, unshipped int64) {
 	r.do(store.Unit{Keys: keys, Judge: func(v *store.View) error {
 		fileID = v.NextID()
 		v.Files.Put(fileID, pgdb.TradeFile{ID: fileID, AppID: testApp, RequestNo: seller + r.now.String(), Attempt: 1, State: "SUCCESS", RunID: fileID, BookedNo: 1})
+		v.AddTradePart(pgdb.TradePart{FileID: fileID, SellerID: seller, Currency: currency})
 		for i, amount := range []int64{shipped, unshipped} {
 			var err error
 			switch evidence, account := keys.Accounts[0], keys.Accounts[i+1]; {
@@ -173,8 +174,6 @@ func (r *rig) file(seller, currency string, shipped, unshipped int64) {
 			}
 		}
 		return nil
-	}, Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
-		return q.InsertTradePart(ctx, pgdb.InsertTradePartParams{FileID: fileID, SellerID: seller, Currency: currency})
 	}})
 	r.now = r.now.Add(time.Millisecond)
 }

@@ -25,6 +25,7 @@ var (
 	postingRows  = rowsIn[pgdb.Posting]("posting")
 	attemptRows  = rowsIn[pgdb.DeliveryAttempt]("delivery_attempt")
 	callRows     = rowsIn[pgdb.Call]("call")
+	partRows     = rowsIn[pgdb.TradePart]("trade_part")
 	tradeRows    = rowsIn[pgdb.TradeRow]("trade_row")
 	taskRows     = rowsIn[pgdb.Task]("task")
 )
@@ -55,6 +56,7 @@ func (v *View) save(s saver) {
 	add(s, postingRows, v.postings)
 	add(s, attemptRows, v.attempts)
 	add(s, callRows, v.calls)
+	add(s, partRows, v.tradeParts)
 	add(s, tradeRows, v.tradeRows)
 	if len(v.oldTasks) > 0 {
 		s.deleteTasks(v.oldTasks)

@@ -78,14 +78,15 @@ type View struct {
 	events   map[SellerKey][]int64
 	books    map[AccountKey]bool // whose accounts are loaded; Kind is empty
 
-	postings  []pgdb.Posting
-	newTasks  []pgdb.Task
-	oldTasks  []int64
-	attempts  []pgdb.DeliveryAttempt
-	calls     []pgdb.Call
-	tradeRows []pgdb.TradeRow
-	marks     [6]int // how long the six lists were when the present unit began
-	given     given
+	postings   []pgdb.Posting
+	newTasks   []pgdb.Task
+	oldTasks   []int64
+	attempts   []pgdb.DeliveryAttempt
+	calls      []pgdb.Call
+	tradeParts []pgdb.TradePart
+	tradeRows  []pgdb.TradeRow
+	marks      [7]int // how long the seven lists were when the present unit began
+	given      given
 }
 
 func newView() *View {
@@ -183,6 +184,9 @@ func (v *View) AddAttempt(a pgdb.DeliveryAttempt) { v.attempts = append(v.attemp
 // AddCall records a call of the API.
 func (v *View) AddCall(c pgdb.Call) { v.calls = append(v.calls, c) }
 
+// AddTradePart tells how many rows of a file a seller has.
+func (v *View) AddTradePart(p pgdb.TradePart) { v.tradeParts = append(v.tradeParts, p) }
+
 // AddTradeRows writes rows of a trade file, which count once the file names their run.
 func (v *View) AddTradeRows(rows []pgdb.TradeRow) { v.tradeRows = append(v.tradeRows, rows...) }
 
@@ -191,7 +195,7 @@ func (v *View) Reset() {
 	v.each(func(t tabled) { t.drop() })
 	v.postings, v.newTasks = v.postings[:v.marks[0]], v.newTasks[:v.marks[1]]
 	v.oldTasks, v.attempts, v.calls = v.oldTasks[:v.marks[2]], v.attempts[:v.marks[3]], v.calls[:v.marks[4]]
-	v.tradeRows = v.tradeRows[:v.marks[5]]
+	v.tradeParts, v.tradeRows = v.tradeParts[:v.marks[5]], v.tradeRows[:v.marks[6]]
 }
 
 // check says whether a unit has changed a row that only queries change, or that never changes.
@@ -239,7 +243,7 @@ func (v *View) wrote() (w pgdb.CountWrittenParams) {
 func (v *View) begin(g given) {
 	v.given = g
 	v.given.ids = slices.Clone(g.ids) // a second run draws the same
-	v.marks = [6]int{len(v.postings), len(v.newTasks), len(v.oldTasks), len(v.attempts), len(v.calls), len(v.tradeRows)}
+	v.marks = [7]int{len(v.postings), len(v.newTasks), len(v.oldTasks), len(v.attempts), len(v.calls), len(v.tradeParts), len(v.tradeRows)}
 }
 
 // carriedMost bounds the rows that the next group finds loaded.

@@ -343,12 +343,14 @@ func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set s
 			v.DropTask(t.ID)
 			f.FinishedAt = v.Now()
 			v.AddTask(ResultQueue(f.AppID), f.ID, v.Now())
-			if f.State != fileFailed {
-				for _, p := range res.Parts {
-					if err := p.post(v, f); err != nil {
-						return err
-					}
+			for _, p := range res.Parts {
+				if f.State == fileFailed {
+					p.Accepted = 0
+				} else if err := p.post(v, f); err != nil {
+					return err
 				}
+				v.AddTradePart(pgdb.TradePart{FileID: f.ID, No: int64(p.No), SellerID: p.SellerID, Currency: string(p.Currency),
+					TotalRows: int64(p.Total), AcceptedRows: int64(p.Accepted), RejectedRows: int64(p.Total - p.Accepted)})
 			}
 			return outbox.Notify(v, set, outbox.Event{AppID: f.AppID, SellerID: f.SellerID, Event: outbox.EventFile,
 				Content: map[string]string{"fileRequestNo": f.RequestNo, "status": f.State, "attempt": strconv.FormatInt(f.Attempt, 10)}})
@@ -368,16 +370,6 @@ func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set s
 			if f.RunID != 0 { // unless it took a day, and its rows are being removed
 				if _, err := q.TakeTradeRun(ctx, f.RunID); err != nil {
 					return fmt.Errorf("run %d, it is judged again: %w", f.RunID, err)
-				}
-			}
-			for _, p := range res.Parts {
-				accepted := p.Accepted
-				if f.State == fileFailed {
-					accepted = 0
-				}
-				if err := q.InsertTradePart(ctx, pgdb.InsertTradePartParams{FileID: f.ID, No: int64(p.No), SellerID: p.SellerID, Currency: string(p.Currency),
-					TotalRows: int64(p.Total), AcceptedRows: int64(accepted), RejectedRows: int64(p.Total - p.Accepted)}); err != nil {
-					return err
 				}
 			}
 			return nil

@@ -117,34 +117,6 @@ func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error)
 	return i, err
 }
 
-const insertTradePart = `-- name: InsertTradePart :exec
-INSERT INTO trade_part (file_id, no, seller_id, currency, total_rows, accepted_rows, rejected_rows)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-`
-
-type InsertTradePartParams struct {
-	FileID       int64  `db:"file_id"`
-	No           int64  `db:"no"`
-	SellerID     string `db:"seller_id"`
-	Currency     string `db:"currency"`
-	TotalRows    int64  `db:"total_rows"`
-	AcceptedRows int64  `db:"accepted_rows"`
-	RejectedRows int64  `db:"rejected_rows"`
-}
-
-func (q *Queries) InsertTradePart(ctx context.Context, arg InsertTradePartParams) error {
-	_, err := q.db.Exec(ctx, insertTradePart,
-		arg.FileID,
-		arg.No,
-		arg.SellerID,
-		arg.Currency,
-		arg.TotalRows,
-		arg.AcceptedRows,
-		arg.RejectedRows,
-	)
-	return err
-}
-
 const insertTradeRefused = `-- name: InsertTradeRefused :exec
 INSERT INTO trade_refused (id, file_id, sha256, size, at)
 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING

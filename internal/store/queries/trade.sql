@@ -14,10 +14,6 @@ VALUES (sqlc.arg(id), sqlc.arg(file_id), sqlc.arg(sha256), sqlc.arg(size), sqlc.
 -- name: ListTradeRefused :many
 SELECT * FROM trade_refused WHERE file_id = sqlc.arg(file_id) ORDER BY id;
 
--- name: InsertTradePart :exec
-INSERT INTO trade_part (file_id, no, seller_id, currency, total_rows, accepted_rows, rejected_rows)
-VALUES (sqlc.arg(file_id), sqlc.arg(no), sqlc.arg(seller_id), sqlc.arg(currency), sqlc.arg(total_rows), sqlc.arg(accepted_rows), sqlc.arg(rejected_rows));
-
 -- name: ListTradeParts :many
 SELECT * FROM trade_part WHERE file_id = sqlc.arg(file_id) ORDER BY seller_id, currency;
 
