@@ -37,6 +37,7 @@ type commands struct {
 	Version versionCmd `cmd:"" help:"Which version this is."`
 
 	Call   callCmd   `cmd:"" group:"Integrator" help:"Seal, send and open one call of the API."`
+	Check  checkCmd  `cmd:"" group:"Integrator" help:"Check a trade file without a server: every error of every row."`
 	Sample sampleCmd `cmd:"" group:"Integrator" help:"Write a realistic trade file, with faulty rows where wanted."`
 
 	operatorVerbs
