@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rsa"
 	"encoding/json"
@@ -23,6 +24,7 @@ import (
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/envelope"
 	"github.com/openinfinia/infinia/internal/admin"
+	"github.com/openinfinia/infinia/internal/sample"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/storetest"
 )
@@ -223,5 +225,48 @@ func TestKilledDuringShares(t *testing.T) {
 			r.verify()
 			r.stop()
 		}
+	})
+}
+
+var kills = flag.Int("kills", 4, "how often TestKilledDuringFile kills the server over one file")
+
+// TestKilledDuringFile kills the server at random moments while it judges and books one large file, again and again: in the end
+// the file is booked once, and nothing of the runs before counts.
+func TestKilledDuringFile(t *testing.T) {
+	t.Parallel()
+	t.Logf("repeat with -seed %d", seedOf())
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		random := rand.New(rand.NewPCG(seedOf(), 1))
+		cfg := testConfig(t, engine, store.Settings{})
+		r := startConfig(t, cfg)
+		r.bind(seller)
+		r.stop()
+		const rows = 30_000
+		var file bytes.Buffer
+		sum, err := sample.Write(&file, sample.Options{Rows: rows, Seed: seedOf(), Sellers: []string{seller}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, kill := startElsewhere(t, cfg.Data, cfg.Database)
+		r.put("TDU-LARGE.csv", file.String())
+		storetest.Until(t, "the file is taken over", func() bool { _, code := r.fileState("TDU-LARGE"); return code == "" })
+		for round := range *kills {
+			<-time.After(time.Duration(random.IntN(300)) * time.Millisecond) // it is at work on the file
+			state, _ := r.fileState("TDU-LARGE")
+			kill()
+			t.Logf("killed %d: the file was %s", round, state)
+			r, kill = startElsewhere(t, cfg.Data, cfg.Database)
+		}
+		storetest.Until(t, "the file is judged", func() bool { state, _ := r.fileState("TDU-LARGE"); return state != infinia.FileProcessing })
+		kill()
+		r = startConfig(t, cfg)
+		rep := must(r.Client.TradeDetailsQuery(t.Context(), infinia.TradeDetailsQueryRequest{RequestNo: "TDU-LARGE"}))(t)
+		if rep.Status != infinia.FileSuccess || rep.AcceptedRows != fmt.Sprint(sum.Accepted) {
+			t.Errorf("the file: %+v", rep)
+		}
+		v := must(r.Admin.Verify(t.Context()))(t)
+		equal(t, "rows that count", v.Rows, int64(rows-sum.Repeats))
+		r.verify()
+		r.stop()
 	})
 }
