@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/openinfinia/infinia/internal/server"
@@ -23,6 +24,7 @@ type devCmd struct {
 	KeyBits  int    `default:"4096" help:"Bits of the keys that are made."`
 	Review   bool   `help:"Bindings of the demo app wait for an operator, when the sandbox is made, instead of being approved when the seller confirms."`
 	Verbose  bool   `short:"v" help:"Log everything."`
+	sftpLogins
 	lostLog
 }
 
@@ -38,9 +40,11 @@ func (c devCmd) Run(ctx context.Context, con console) error {
 	if _, err := os.Stat(filepath.Join(data, "keys")); err == nil && (c.Review || c.Callback != "") {
 		fmt.Fprintln(con.err, "note: this sandbox is made already; --review and --callback change nothing, infinia app settings does")
 	}
+	cfg := server.Config{Data: data, Database: c.DB, HTTP: c.HTTP, SFTP: c.SFTP, KeyBits: c.KeyBits, AcceptLostLog: c.AcceptLostLog,
+		Log: slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level}))}
+	c.sftpLogins.set(&cfg)
 	s, err := server.StartSandbox(ctx, server.SandboxConfig{
-		Config: server.Config{Data: data, Database: c.DB, HTTP: c.HTTP, SFTP: c.SFTP, KeyBits: c.KeyBits, AcceptLostLog: c.AcceptLostLog,
-			Log: slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level}))},
+		Config:   cfg,
 		Settings: store.Settings{AutoApprove: !c.Review, CallbackURL: c.Callback, UploadQuietSeconds: 1, SettleDelayMillis: 1000},
 	})
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -59,6 +63,7 @@ func (c devCmd) Run(ctx context.Context, con console) error {
   admin    %s   (token in sandbox.json)
   console  %s
   SFTP     sftp -P %s -i %s %s@%s
+           host key %s
   app      %s
   all      %s
 
@@ -66,7 +71,7 @@ Try, in another terminal:
 
   infinia call%s account-balance/query -d '{"currency":"CNH"}'
   infinia audit list%s
-`, s.File.API, s.File.Admin, s.File.Console, port(s.File.SFTP), s.File.SFTPPrivateKey, s.File.AppID, host(s.File.SFTP), s.File.AppID,
+`, s.File.API, s.File.Admin, s.File.Console, port(s.File.SFTP), s.File.SFTPPrivateKey, s.File.AppID, host(s.File.SFTP), strings.Join(s.HostKeys, ", "), s.File.AppID,
 		filepath.Join(data, "sandbox.json"), flag, flag)
 	<-ctx.Done()
 	fmt.Fprintln(con.out, "stopping")

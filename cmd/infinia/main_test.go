@@ -101,7 +101,10 @@ func TestServe(t *testing.T) {
 			w.Close()
 		}()
 		lines := bufio.NewScanner(log)
-		var ready struct{ Msg, HTTP string }
+		var ready struct {
+			Msg, HTTP    string
+			SFTPHostKeys []string
+		}
 		for ready.Msg != "ready" {
 			if !lines.Scan() {
 				t.Fatal("it ended before it was ready")
@@ -109,6 +112,9 @@ func TestServe(t *testing.T) {
 			if err := json.Unmarshal(lines.Bytes(), &ready); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if len(ready.SFTPHostKeys) != 1 || !strings.HasPrefix(ready.SFTPHostKeys[0], "SHA256:") {
+			t.Errorf("SFTP's host key is logged as %q", ready.SFTPHostKeys)
 		}
 		rest := make(chan string, 1)
 		go func() {

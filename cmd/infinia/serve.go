@@ -39,7 +39,21 @@ type serveCmd struct {
 	ErrorLink   time.Duration     `name:"error-link" default:"24h" help:"How long a link to an error file opens it."`
 	RequestData int               `name:"request-data" default:"65536" help:"Most characters of requestData."`
 	CallRate    float64           `name:"call-rate" default:"200" help:"Most calls a second from one address."`
+	sftpLogins
 	lostLog
+}
+
+// sftpLogins are for SFTP clients that cannot do better, and against those who guess.
+type sftpLogins struct {
+	OldAlgorithms bool `name:"sftp-old-algorithms" help:"Let in SFTP clients that know only older algorithms: an RSA host key, ssh-rsa signatures, diffie-hellman-group14-sha1, aes128-cbc, hmac-sha1."`
+	WrongKeys     int  `name:"sftp-wrong-keys" default:"100" help:"After so many wrong SFTP keys an address is barred for 10 minutes; 0 bars none, for a balancer in front that hides the address."`
+}
+
+func (l sftpLogins) set(cfg *server.Config) {
+	cfg.SFTPOldAlgorithms, cfg.SFTPWrongKeys = l.OldAlgorithms, l.WrongKeys
+	if l.WrongKeys <= 0 {
+		cfg.SFTPWrongKeys = -1
+	}
 }
 
 // lostLog is for the one start after a database file has lost its log.
@@ -83,6 +97,7 @@ func (c serveCmd) Run(ctx context.Context, con console) error {
 		}
 		used[path] = true
 	}
+	c.sftpLogins.set(&cfg)
 	var err error
 	if c.UploadName != "" {
 		if cfg.UploadName, err = regexp.Compile(c.UploadName); err != nil {
@@ -100,7 +115,7 @@ func (c serveCmd) Run(ctx context.Context, con console) error {
 		return c.hint(err)
 	}
 	signal.Ignore(syscall.SIGHUP) // a terminal that goes away is no reason to stop
-	cfg.Log.Info("ready", "http", s.URL, "sftp", s.SFTP, "publicURL", c.PublicURL)
+	cfg.Log.Info("ready", "http", s.URL, "sftp", s.SFTP, "sftpHostKeys", s.HostKeys, "publicURL", c.PublicURL)
 	<-ctx.Done()
 	cfg.Log.Info("stopping")
 	return s.Close(context.WithoutCancel(ctx))

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/openinfinia/infinia/internal/needs"
 	"github.com/openinfinia/infinia/internal/storetest"
 )
@@ -27,14 +29,31 @@ func (r *rig) openssh(app, batch string, options ...string) (*exec.Cmd, *bytes.B
 	if err := os.WriteFile(file, []byte(batch), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
-	args := append([]string{
-		"-F", "none", "-b", file, "-P", port, "-i", r.files[app], "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
-		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-	}, options...)
+	args := append(r.sshOptions(app), "-b", file, "-P", port)
+	args = append(args, options...)
 	cmd := exec.Command(needs.Program(r.t, "sftp"), append(args, app+"@127.0.0.1")...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	return cmd, &out
+}
+
+// sshOptions are for every program of OpenSSH. The server is known by its host key.
+func (r *rig) sshOptions(app string) []string {
+	r.t.Helper()
+	host, port, err := net.SplitHostPort(r.addr)
+	try(r.t, err)
+	known := filepath.Join(r.t.TempDir(), "known_hosts")
+	var lines bytes.Buffer
+	for _, key := range []ssh.Signer{r.cfg.HostKey, r.cfg.OldHostKey} {
+		if key != nil {
+			fmt.Fprintf(&lines, "[%s]:%s %s", host, port, ssh.MarshalAuthorizedKey(key.PublicKey()))
+		}
+	}
+	try(r.t, os.WriteFile(known, lines.Bytes(), 0o600))
+	return []string{
+		"-F", "none", "-i", r.files[app], "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes",
+		"-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+	}
 }
 
 func (r *rig) run(app, batch string) string {

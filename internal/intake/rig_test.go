@@ -3,6 +3,7 @@ package intake
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
@@ -222,15 +223,21 @@ func (r *rig) connect(app string) (*sftp.Client, net.Conn) {
 	return c, conn
 }
 
-func (r *rig) login(user string, key ssh.Signer) (*sftp.Client, net.Conn, error) {
-	conn, err := net.Dial("tcp", r.addr)
+func (r *rig) login(user string, keys ...ssh.Signer) (*sftp.Client, net.Conn, error) {
+	return r.loginFrom("127.0.0.1", user, keys...)
+}
+
+// loginFrom logs in from one of this machine's addresses.
+func (r *rig) loginFrom(local, user string, keys ...ssh.Signer) (*sftp.Client, net.Conn, error) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}, Timeout: deadline}
+	conn, err := dialer.Dial("tcp", r.addr)
 	if err != nil {
 		return nil, nil, err
 	}
 	r.t.Cleanup(func() { _ = conn.Close() })
 	sc, channels, reqs, err := ssh.NewClientConn(conn, r.addr, &ssh.ClientConfig{
 		User:            user,
-		Auth:            []ssh.AuthMethod{ssh.PublicKeys(key)},
+		Auth:            []ssh.AuthMethod{ssh.PublicKeys(keys...)},
 		HostKeyCallback: ssh.FixedHostKey(r.cfg.HostKey.PublicKey()),
 		Timeout:         deadline,
 	})
@@ -323,6 +330,11 @@ func newKey(t *testing.T) (ssh.Signer, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return keyFile(t, private)
+}
+
+func keyFile(t *testing.T, private crypto.PrivateKey) (ssh.Signer, string) {
+	t.Helper()
 	key, err := ssh.NewSignerFromKey(private)
 	if err != nil {
 		t.Fatal(err)

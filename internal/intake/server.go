@@ -13,12 +13,12 @@ package intake
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -27,13 +27,17 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/time/rate"
 )
 
 // Config says where the files lie, who may log in, and what to do with a complete upload.
 type Config struct {
 	Dir     string
 	HostKey ssh.Signer
+	// OldHostKey, an RSA key, also lets in clients that know none but older algorithms. Nil keeps them out.
+	OldHostKey ssh.Signer
 
 	// Keys returns the login keys of an app. An unknown or disabled app has none.
 	Keys func(ctx context.Context, appID string) ([]ssh.PublicKey, error)
@@ -55,12 +59,16 @@ type Config struct {
 	// noticed within a second.
 	Wake func() <-chan struct{}
 
-	Log *slog.Logger // nil means slog.Default()
+	Log     *slog.Logger // nil means slog.Default()
+	Metrics prometheus.Registerer
 
 	MaxConnections       int           // in all, logged in or not; default 256
-	MaxConnectionsPerApp int           // default 16
+	MaxConnectionsPerApp int           // default 32
 	LoginGrace           time.Duration // to finish logging in; default 20 s
 	IdleTimeout          time.Duration // without a byte either way; default 5 min
+	WrongKeys            int           // after so many from one address it is barred; default 100, below zero never
+	WrongKeyDelay        time.Duration // of the answer to an address's eleventh and every later one; default 1 s
+	BarFor               time.Duration // how long; also how long a wrong key counts; default 10 min
 }
 
 // Settings are the rules for one app's uploads. The zero value means the defaults.
@@ -86,16 +94,24 @@ type Upload struct {
 
 // Server is the SFTP server together with the watch over what it received.
 type Server struct {
-	cfg Config
-	ssh *ssh.ServerConfig
+	cfg    Config
+	ssh    *ssh.ServerConfig
+	bars   bars
+	count  counts
+	seldom rate.Sometimes // keeps what strangers can cause by the thousand from filling the log
 
 	mu         sync.Mutex
 	trees      map[string]*tree      // by appID
 	conns      map[net.Conn]struct{} // open, logged in or not
-	handshakes map[string]int        // connections that have not logged in, by address
+	handshakes map[netip.Prefix]int  // connections that have not logged in, by address
 	perApp     map[string]int        // logged-in connections by appID
 	ctx        context.Context       // of Serve; nil before
 	work       sync.WaitGroup        // connections and watchers
+}
+
+type counts struct {
+	logins *prometheus.CounterVec
+	bars   prometheus.Counter
 }
 
 // New opens the trees that are already there. Nothing is completed or served before Serve.
@@ -118,14 +134,21 @@ func New(cfg Config) (*Server, error) {
 		cfg.Log = slog.Default()
 	}
 	cfg.MaxConnections = orDefault(cfg.MaxConnections, 256)
-	cfg.MaxConnectionsPerApp = orDefault(cfg.MaxConnectionsPerApp, 16)
+	cfg.MaxConnectionsPerApp = orDefault(cfg.MaxConnectionsPerApp, 32)
 	cfg.LoginGrace = orDefault(cfg.LoginGrace, 20*time.Second)
 	cfg.IdleTimeout = orDefault(cfg.IdleTimeout, 5*time.Minute)
+	cfg.WrongKeyDelay = orDefault(cfg.WrongKeyDelay, time.Second)
+	if cfg.WrongKeys == 0 {
+		cfg.WrongKeys = 100
+	}
 
 	s := &Server{
 		cfg:        cfg,
+		bars:       bars{most: cfg.WrongKeys, last: orDefault(cfg.BarFor, 10*time.Minute), now: cfg.Now, sources: map[netip.Prefix]*source{}},
+		count:      newCounts(cfg.Metrics),
+		seldom:     rate.Sometimes{Interval: time.Second},
 		trees:      map[string]*tree{},
-		handshakes: map[string]int{},
+		handshakes: map[netip.Prefix]int{},
 		conns:      map[net.Conn]struct{}{},
 		perApp:     map[string]int{},
 	}
@@ -145,6 +168,18 @@ func New(cfg Config) (*Server, error) {
 		}
 	}
 	return s, nil
+}
+
+func newCounts(reg prometheus.Registerer) counts {
+	c := counts{
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "infinia_sftp_logins_total",
+			Help: "SFTP logins accepted, wrong keys refused, connections turned away because their address is barred or there are too many."}, []string{"outcome"}),
+		bars: prometheus.NewCounter(prometheus.CounterOpts{Name: "infinia_sftp_bars_total", Help: "Times that an address was barred after too many wrong keys."}),
+	}
+	if reg != nil {
+		reg.MustRegister(c.logins, c.bars)
+	}
+	return c
 }
 
 func orDefault[T int | int64 | time.Duration](v, def T) T {
@@ -203,20 +238,31 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) accept(ctx context.Context, c net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	from := origin(c.RemoteAddr())
+	if until, barred := s.bars.barred(from); barred {
+		s.count.logins.WithLabelValues("barred").Inc()
+		// Before its version a server may write lines, which clients show in their debug log. A fresh connection has room
+		// for it, so that nobody waits.
+		_, _ = fmt.Fprintf(c, "Not allowed until %s: too many wrong keys from this address\r\n", until.UTC().Format(time.RFC3339))
+		_ = c.Close()
+		return
+	}
 	// Who has not logged in may not take the room of those who have: each address has a few handshakes at a time.
-	address, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-	if len(s.conns) >= s.cfg.MaxConnections || s.handshakes[address] >= maxHandshakes || ctx.Err() != nil {
-		s.cfg.Log.Warn("sftp connection refused", "remote", c.RemoteAddr().String(), "why", "too many connections")
+	if len(s.conns) >= s.cfg.MaxConnections || s.handshakes[from] >= maxHandshakes || ctx.Err() != nil {
+		s.count.logins.WithLabelValues("crowded").Inc()
+		s.seldom.Do(func() {
+			s.cfg.Log.Warn("sftp connection refused", "remote", c.RemoteAddr().String(), "why", "too many connections")
+		})
 		_ = c.Close()
 		return
 	}
 	s.conns[c] = struct{}{}
-	s.handshakes[address]++
+	s.handshakes[from]++
 	loggedIn := sync.OnceFunc(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.handshakes[address]--; s.handshakes[address] == 0 {
-			delete(s.handshakes, address)
+		if s.handshakes[from]--; s.handshakes[from] == 0 {
+			delete(s.handshakes, from)
 		}
 	})
 	s.work.Go(func() {
@@ -230,7 +276,7 @@ func (s *Server) accept(ctx context.Context, c net.Conn) {
 			delete(s.conns, c)
 			s.mu.Unlock()
 		}()
-		s.connection(ctx, c, loggedIn)
+		s.connection(ctx, c, from, loggedIn)
 	})
 }
 
@@ -238,27 +284,19 @@ func (s *Server) accept(ctx context.Context, c net.Conn) {
 const maxHandshakes = 32
 
 // connection runs one TCP connection: log in, then SFTP on each session channel.
-func (s *Server) connection(ctx context.Context, c net.Conn, loggedIn func()) {
+func (s *Server) connection(ctx context.Context, c net.Conn, from netip.Prefix, loggedIn func()) {
 	log := s.cfg.Log.With("remote", c.RemoteAddr().String())
-	cfg := *s.ssh
-	var user string // as the client last named itself; bounded, since it is the client's text
-	cfg.AuthLogCallback = func(m ssh.ConnMetadata, _ string, _ error) { user = fmt.Sprintf("%.64s", m.User()) }
 
 	// The grace is a deadline of its own, which trickling bytes do not push on.
-	login := &idleConn{Conn: c}
+	idle := &idleConn{Conn: c}
 	_ = c.SetDeadline(time.Now().Add(s.cfg.LoginGrace))
-	sc, channels, requests, err := ssh.NewServerConn(login, &cfg)
+	sc, channels, requests, err := s.login(ctx, log, idle, from)
 	if err != nil {
-		if user != "" {
-			log.Warn("sftp login refused", "app", user, "err", err)
-		} else {
-			log.Debug("sftp handshake", "err", err)
-		}
 		return
 	}
 	loggedIn()
 	_ = c.SetDeadline(time.Now().Add(s.cfg.IdleTimeout))
-	login.idle.Store(int64(s.cfg.IdleTimeout))
+	idle.idle.Store(int64(s.cfg.IdleTimeout))
 
 	app := sc.Permissions.Extensions[appExtension]
 	log = log.With("app", app)
@@ -311,9 +349,17 @@ const maxSessions = 8
 func (s *Server) channel(ctx context.Context, log *slog.Logger, app string, channel ssh.Channel, reqs <-chan *ssh.Request) {
 	for req := range reqs {
 		var subsystem struct{ Name string }
-		ok := req.Type == "subsystem" && ssh.Unmarshal(req.Payload, &subsystem) == nil && subsystem.Name == "sftp"
-		_ = req.Reply(ok, nil)
-		if !ok {
+		switch {
+		case req.Type == "subsystem" && ssh.Unmarshal(req.Payload, &subsystem) == nil && subsystem.Name == "sftp":
+			_ = req.Reply(true, nil)
+		case req.Type == "exec", req.Type == "shell": // a program of the user's, such as scp -O: only this way it shows why
+			_ = req.Reply(true, nil)
+			go ssh.DiscardRequests(reqs)
+			_, _ = io.WriteString(channel.Stderr(), "This server speaks SFTP only: no shell, no commands, no scp -O. Use sftp, or scp -s.\r\n")
+			exit(channel, 1)
+			return
+		default:
+			_ = req.Reply(false, nil)
 			continue
 		}
 		go ssh.DiscardRequests(reqs)
@@ -327,9 +373,13 @@ func (s *Server) channel(ctx context.Context, log *slog.Logger, app string, chan
 		if err := rs.Serve(); err != nil && !errors.Is(err, io.EOF) {
 			log.Info("sftp session cut", "err", err)
 		}
-		_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{0}))
+		exit(channel, 0)
 		return
 	}
+}
+
+func exit(channel ssh.Channel, status uint32) {
+	_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
 }
 
 // tree returns the app's tree, opened and watched.
@@ -366,48 +416,4 @@ func (s *Server) leave(app string) {
 	if s.perApp[app]--; s.perApp[app] == 0 {
 		delete(s.perApp, app)
 	}
-}
-
-// appExtension is where a login's permissions carry the app that was proven, which is the only name used afterwards.
-const appExtension = "app"
-
-var errLogin = errors.New("this key may not log in as this user")
-
-// sshConfig allows public keys only, and only algorithms without known weakness: no SHA-1, no CBC, no finite-field
-// groups.
-func (s *Server) sshConfig() *ssh.ServerConfig {
-	c := &ssh.ServerConfig{
-		ServerVersion:           "SSH-2.0-Infinia",
-		PublicKeyAuthAlgorithms: ssh.SupportedAlgorithms().PublicKeyAuths,
-		PublicKeyCallback: func(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			app := m.User()
-			if !plainName.MatchString(app) {
-				return nil, errLogin
-			}
-			keys, err := s.cfg.Keys(s.ctx, app)
-			if err != nil {
-				s.cfg.Log.Error("sftp login keys", "app", app, "err", err)
-			}
-			offered, found := key.Marshal(), 0
-			for _, k := range keys {
-				found |= subtle.ConstantTimeCompare(offered, k.Marshal())
-			}
-			if err != nil || found == 0 {
-				return nil, errLogin
-			}
-			return &ssh.Permissions{Extensions: map[string]string{appExtension: app}}, nil
-		},
-	}
-	c.KeyExchanges = []string{
-		ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519,
-		ssh.KeyExchangeECDHP256, ssh.KeyExchangeECDHP384, ssh.KeyExchangeECDHP521,
-	}
-	c.Ciphers = []string{
-		ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305,
-		ssh.CipherAES128CTR, ssh.CipherAES256CTR,
-	}
-	// The two plain ones are for clients built on older libssh2, curl among them, which know no better.
-	c.MACs = []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM, ssh.HMACSHA256, ssh.HMACSHA512}
-	c.AddHostKey(s.cfg.HostKey)
-	return c
 }

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/crypto/ssh"
 
@@ -42,6 +43,9 @@ type Config struct {
 	Database string // a postgres:// URL, which several nodes may have in common; default: an SQLite file in Data
 	HTTP     string // address to listen on; port 0 takes a free one
 	SFTP     string
+
+	SFTPOldAlgorithms bool // let in SFTP clients that know no newer ones
+	SFTPWrongKeys     int  // after so many from one address it is barred; 0: intake's default, below zero: never
 
 	AcceptLostLog bool // start over an SQLite file whose log is lost, without the commits in it
 
@@ -71,7 +75,9 @@ type Server struct {
 	SFTP    string // address where SFTP listens
 	DB      *store.DB
 	Engine  *op.Engine
-	HostKey ssh.PublicKey
+	HostKey ssh.PublicKey // of SFTP
+
+	HostKeys []string // SFTP's fingerprints, as its clients show them at the first login
 
 	log      *slog.Logger
 	unlock   func() error // lets another process use the data folder
@@ -213,7 +219,7 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 		CallsPerSecond: cfg.CallsPerSecond, RequestDataMost: cfg.RequestDataMost})
 
 	importer := &trade.Importer{DB: s.DB}
-	files, sftpListener, err := s.intake(ctx, cfg, importer)
+	files, sftpListener, err := s.intake(ctx, cfg, reg, importer)
 	if err != nil {
 		return nil, err
 	}
@@ -266,14 +272,21 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 }
 
 // intake makes the SFTP side: who may log in, what counts as complete, and where a complete upload goes.
-func (s *Server) intake(ctx context.Context, cfg Config, importer *trade.Importer) (*intake.Server, net.Listener, error) {
+func (s *Server) intake(ctx context.Context, cfg Config, reg prometheus.Registerer, importer *trade.Importer) (*intake.Server, net.Listener, error) {
 	hostKey, err := intake.LoadOrMakeHostKey(filepath.Join(cfg.Data, "sftp_host_key"))
 	if err != nil {
 		return nil, nil, err
 	}
-	s.HostKey = hostKey.PublicKey()
+	s.HostKey, s.HostKeys = hostKey.PublicKey(), []string{ssh.FingerprintSHA256(hostKey.PublicKey())}
+	var oldKey ssh.Signer
+	if cfg.SFTPOldAlgorithms {
+		if oldKey, err = intake.LoadOrMakeOldHostKey(filepath.Join(cfg.Data, "sftp_host_key_rsa")); err != nil {
+			return nil, nil, err
+		}
+		s.HostKeys = append(s.HostKeys, ssh.FingerprintSHA256(oldKey.PublicKey())+" (RSA)")
+	}
 	files, err := intake.New(intake.Config{
-		Dir: filepath.Join(cfg.Data, "files"), HostKey: hostKey, Log: cfg.Log, Now: s.DB.Clock.Now, Wake: s.DB.Clock.Moved,
+		Dir: filepath.Join(cfg.Data, "files"), HostKey: hostKey, OldHostKey: oldKey, Log: cfg.Log, Metrics: reg, WrongKeys: cfg.SFTPWrongKeys, Now: s.DB.Clock.Now, Wake: s.DB.Clock.Moved,
 		Keys: s.sftpKeys,
 		Settings: func(ctx context.Context, appID string) (intake.Settings, error) {
 			app, err := s.app(ctx, appID)
