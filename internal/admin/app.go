@@ -224,6 +224,9 @@ func (f *faults) settings(set store.Settings, production bool) {
 	}{
 		{"capBasisPoints", float64(set.Cap()), 10000},
 		{"uploadQuietSeconds", float64(set.UploadQuietSeconds), 86400},
+		{"uploadFileMegabytes", float64(set.UploadFileMegabytes), 1 << 20},
+		{"uploadMegabytes", float64(set.UploadMegabytes), 1 << 20},
+		{"uploadFiles", float64(set.UploadFiles), 1e6},
 		{"linkMinutes", float64(set.LinkMinutes), 30 * 1440},
 		{"confirmDays", float64(set.ConfirmDays), 366},
 		{"settleDelayMillis", float64(set.SettleDelayMillis), 30 * 86400_000},

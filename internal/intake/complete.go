@@ -60,6 +60,8 @@ func (t *tree) settings(ctx context.Context) (Settings, error) {
 	set, err := t.cfg.Settings(ctx, t.app)
 	set.Quiet = orDefault(set.Quiet, 5*time.Second)
 	set.MaxFileBytes = orDefault(set.MaxFileBytes, 1<<30)
+	set.MaxFiles = orDefault(set.MaxFiles, 10_000)
+	set.MaxBytes = orDefault(set.MaxBytes, 10<<30)
 	return set, err
 }
 
@@ -222,7 +224,7 @@ func (t *tree) take(h *handover) error {
 	}
 	t.nextSeq++
 	t.pending = append(t.pending, h)
-	return t.took(h.Name, record{Size: h.Size, ModTime: h.ModTime})
+	return t.took(h.Name, record{Size: h.Size, ModTime: h.ModTime, Shown: t.peek(h.Name).Shown})
 }
 
 // took notes that a file was taken, in memory even if the disk is full: it must not be taken again and again. Its

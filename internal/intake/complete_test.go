@@ -106,6 +106,47 @@ func TestAttributesAreNoTouch(t *testing.T) {
 	r.next("TDU-1", "one")
 }
 
+// Clients tell by the time that they gave a file whether to send it again: it stays through everything but new content.
+func TestClientsSeeTheTimeThatTheyGave(t *testing.T) {
+	t.Parallel()
+	r := start(t, Settings{})
+	c, _ := r.connect("demo")
+	given := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
+	is := func(when, name string, want bool) {
+		t.Helper()
+		info, err := c.Stat("/upload/" + name)
+		try(t, err)
+		list, err := c.ReadDir("/upload")
+		try(t, err)
+		if got := info.ModTime().Equal(given); got != want || list[0].ModTime().Equal(given) != want {
+			t.Errorf("%s: %v, listed %v", when, info.ModTime(), list[0].ModTime())
+		}
+	}
+	f := begin(t, c, "/upload/TDU-1.csv.part", "one")
+	try(t, c.Chtimes("/upload/TDU-1.csv.part", given, given)) // as put -p does, before the close
+	try(t, f.Close())
+	is("closed", "TDU-1.csv.part", true)
+	try(t, c.Rename("/upload/TDU-1.csv.part", "/upload/TDU-1.csv"))
+	r.next("TDU-1", "one")
+	is("taken over", "TDU-1.csv", true)
+	r.stop()
+	r.start()
+	c, _ = r.connect("demo")
+	is("after a restart", "TDU-1.csv", true)
+	put(t, c, "/upload/TDU-1.csv", "two")
+	is("with new content", "TDU-1.csv", false)
+	try(t, c.Chtimes("/upload/TDU-1.csv", given, given)) // after the close
+	is("given again", "TDU-1.csv", true)
+	r.quiet()
+	r.next("TDU-1", "two")
+	try(t, c.Chtimes("/upload/TDU-1.csv", given.Add(time.Hour), given.Add(time.Hour)))
+	r.quiet()
+	r.nothing()
+	if err := c.Chtimes("/upload/none.csv", given, given); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of no file: %v", err)
+	}
+}
+
 func TestRemovedBeforeQuietIsWithdrawn(t *testing.T) {
 	t.Parallel()
 	r := start(t, Settings{})
@@ -120,7 +161,7 @@ func TestTemporaryNames(t *testing.T) {
 	t.Parallel()
 	r := start(t, Settings{})
 	c, _ := r.connect("demo")
-	for _, tmp := range []string{"TDU-1.csv.part", "TDU-1.csv.filepart", "TDU-1.tmp", "TDU-1.csv~", ".TDU-1.csv", ".TDU-1.csv.x7Qa"} {
+	for _, tmp := range []string{"TDU-1.csv.part", "TDU-1.csv.filepart", "TDU-1.csv.0a1b2c3d.partial", "TDU-1.tmp", "TDU-1.csv~", ".TDU-1.csv", ".TDU-1.csv.x7Qa"} {
 		put(t, c, "/upload/"+tmp, tmp)
 		r.quiet()
 		r.nothing()

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pkg/sftp"
@@ -52,6 +53,7 @@ type record struct {
 	ModTime time.Time // of the file: the server's, since clients cannot set it
 	Since   time.Time // in this state, by Config.Now
 	Renamed bool      // got its final name from a temporary one
+	Shown   time.Time // the modification time that the client gave it, for clients to see; zero: it gave none
 }
 
 // file is a record and what lives only in memory.
@@ -64,10 +66,12 @@ type file struct {
 
 // tree is one app's folder.
 type tree struct {
-	cfg  *Config
-	app  string
-	root *os.Root
-	kick chan struct{} // the watcher shall look again
+	cfg     *Config
+	app     string
+	root    *os.Root
+	kick    chan struct{} // the watcher shall look again
+	room    room
+	handles atomic.Int64 // open, of all sessions
 
 	mu      sync.Mutex // guards all below, and every change of names in upload
 	files   map[string]*file
@@ -230,6 +234,36 @@ func (t *tree) changed(name string) {
 	case t.kick <- struct{}{}:
 	default:
 	}
+}
+
+// setTime keeps the time that a client gives a file; by it many tell whether to send it again. What the journal relies on
+// is the time of the disk, which stays.
+func (t *tree) setTime(name string, mod time.Time) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, err := t.stat(name); err != nil {
+		return err
+	}
+	f := t.file(name)
+	switch {
+	case f.writer != nil:
+		f.writer.shown = mod
+	case f.State != unknown:
+		r := f.record
+		r.Shown = mod
+		return t.note(name, r)
+	}
+	return nil
+}
+
+// shownTime is the modification time for clients to see.
+func (t *tree) shownTime(name string, info fs.FileInfo) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.peek(name).record; !r.Shown.IsZero() && r.describes(info) {
+		return r.Shown
+	}
+	return info.ModTime()
 }
 
 func recordPath(name string) string { return path.Join(filesDir, name+".json") }

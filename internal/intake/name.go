@@ -56,7 +56,7 @@ func isTemporary(name string) bool {
 	if strings.HasPrefix(name, ".") {
 		return true
 	}
-	for _, suffix := range []string{".part", ".filepart", ".tmp", "~"} {
+	for _, suffix := range []string{".part", ".filepart", ".partial", ".tmp", "~"} {
 		if strings.HasSuffix(name, suffix) {
 			return true
 		}

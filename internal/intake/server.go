@@ -81,6 +81,9 @@ type Settings struct {
 	NamePattern *regexp.Regexp
 	// MaxFileBytes is the largest upload; default 1 GiB.
 	MaxFileBytes int64
+	// MaxFiles and MaxBytes bound what the app has in its folder; default 10,000 and 10 GiB. Uploads that were taken over
+	// make room by themselves, the oldest first.
+	MaxFiles, MaxBytes int64
 }
 
 // Upload is one complete upload.
@@ -368,7 +371,7 @@ func (s *Server) channel(ctx context.Context, log *slog.Logger, app string, chan
 			log.Error("sftp tree", "err", err)
 			return
 		}
-		h := &session{ctx: ctx, tree: t, log: log}
+		h := &session{ctx: ctx, tree: t, log: log, open: slots{app: &t.handles}}
 		rs := sftp.NewRequestServer(channel, sftp.Handlers{FileGet: h, FilePut: h, FileCmd: h, FileList: h})
 		if err := rs.Serve(); err != nil && !errors.Is(err, io.EOF) {
 			log.Info("sftp session cut", "err", err)

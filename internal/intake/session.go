@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pkg/sftp"
@@ -21,18 +22,42 @@ type session struct {
 	ctx  context.Context
 	tree *tree
 	log  *slog.Logger
-	open atomic.Int64 // handles
+	open slots
 }
 
-// maxHandles bounds what one session holds open; clients that transfer in parallel use a few.
-const maxHandles = 64
+// slots count open handles: those of one session, and with them those of its app.
+type slots struct {
+	own atomic.Int64
+	app *atomic.Int64
+}
+
+// Clients that transfer in parallel hold a few files open.
+const (
+	maxHandles       = 64  // of one session
+	maxHandlesPerApp = 512 // each may hold a file descriptor of the machine's
+)
+
+func (s *slots) acquire() error {
+	own, app := s.own.Add(1), s.app.Add(1)
+	if own > maxHandles || app > maxHandlesPerApp {
+		s.release()
+		return errHandles
+	}
+	return nil
+}
+
+func (s *slots) release() {
+	s.own.Add(-1)
+	s.app.Add(-1)
+}
 
 var (
 	errReadOnly  = fmt.Errorf("only files in /upload can be changed: %w", sftp.ErrSSHFxPermissionDenied)
 	errNoFolders = fmt.Errorf("folders and links cannot be made or removed: %w", sftp.ErrSSHFxPermissionDenied)
 	errName      = fmt.Errorf("a file in /upload is named <requestNo>.csv, <requestNo>.csv.done, <requestNo>.csv.sha256, "+
-		"or temporarily .*, *.part, *.filepart, *.tmp or *~: %w", sftp.ErrSSHFxPermissionDenied)
+		"or temporarily .*, *.part, *.filepart, *.partial, *.tmp or *~: %w", sftp.ErrSSHFxPermissionDenied)
 	errHandles = fmt.Errorf("too many open files: %w", sftp.ErrSSHFxFailure)
+	errFull    = fmt.Errorf("the server's disk is full, try again later: %w", sftp.ErrSSHFxFailure)
 	errLater   = fmt.Errorf("not available, try again later: %w", sftp.ErrSSHFxFailure)
 )
 
@@ -69,7 +94,7 @@ func (s *session) Fileread(r *sftp.Request) (_ io.ReaderAt, err error) {
 	if name == "" {
 		return nil, fmt.Errorf("is a folder: %w", sftp.ErrSSHFxFailure)
 	}
-	if err := s.acquire(); err != nil {
+	if err := s.open.acquire(); err != nil {
 		return nil, err
 	}
 	d := &download{log: s.log, open: &s.open}
@@ -79,7 +104,7 @@ func (s *session) Fileread(r *sftp.Request) (_ io.ReaderAt, err error) {
 		d.src, err = s.tree.root.Open(path.Join(dir, name))
 	}
 	if err != nil {
-		s.open.Add(-1)
+		s.open.release()
 		return nil, err
 	}
 	return d, nil
@@ -98,12 +123,12 @@ func (s *session) OpenFile(r *sftp.Request) (_ sftp.WriterAtReaderAt, err error)
 	if !set.uploadable(name) {
 		return nil, errName
 	}
-	if err := s.acquire(); err != nil {
+	if err := s.open.acquire(); err != nil {
 		return nil, err
 	}
 	u, err := s.tree.open(set, name, r.Pflags())
 	if err != nil {
-		s.open.Add(-1)
+		s.open.release()
 		return nil, err
 	}
 	return &counted{upload: u, open: &s.open}, nil
@@ -150,8 +175,8 @@ func (s *session) rename(r *sftp.Request, replace bool) error {
 	return s.tree.rename(set, from, to, replace)
 }
 
-// setstat sets a size; owner, mode and times, which clients send after an upload, are accepted and not applied: they
-// are the server's, and the journal relies on the times.
+// setstat sets a size and the time that clients see; owner and mode, which clients send after an upload, are accepted and
+// not applied.
 func (s *session) setstat(r *sftp.Request) error {
 	dir, name, err := locate(r.Filepath)
 	switch {
@@ -159,7 +184,11 @@ func (s *session) setstat(r *sftp.Request) error {
 		return err
 	case dir != uploadDir:
 		return errReadOnly
-	case name == "" || !r.AttrFlags().Size:
+	case name == "":
+		return nil
+	}
+	flags, attributes := r.AttrFlags(), r.Attributes()
+	if !flags.Size && !flags.Acmodtime {
 		_, err := s.stat(r.Filepath)
 		return err
 	}
@@ -167,7 +196,15 @@ func (s *session) setstat(r *sftp.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.tree.truncate(set, name, int64(r.Attributes().Size))
+	if flags.Size {
+		if err := s.tree.truncate(set, name, int64(attributes.Size)); err != nil {
+			return err
+		}
+	}
+	if flags.Acmodtime {
+		return s.tree.setTime(name, time.Unix(int64(attributes.Mtime), 0))
+	}
+	return nil
 }
 
 // Filelist lists a folder or describes a file.
@@ -185,7 +222,7 @@ func (s *session) Filelist(r *sftp.Request) (_ sftp.ListerAt, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.acquire(); err != nil {
+		if err := s.open.acquire(); err != nil {
 			return nil, err
 		}
 		return &listing{infos: infos, open: &s.open}, nil
@@ -216,7 +253,11 @@ func (s *session) stat(p string) (fs.FileInfo, error) {
 	if name != "" && !info.Mode().IsRegular() {
 		return nil, sftp.ErrSSHFxNoSuchFile
 	}
-	return shown(info), nil
+	e := shown(info)
+	if name != "" {
+		e.mod = s.tree.shownTime(name, info)
+	}
+	return e, nil
 }
 
 func (s *session) list(p string) ([]fs.FileInfo, error) {
@@ -260,14 +301,6 @@ func (s *session) list(p string) ([]fs.FileInfo, error) {
 	return infos, nil
 }
 
-func (s *session) acquire() error {
-	if s.open.Add(1) > maxHandles {
-		s.open.Add(-1)
-		return errHandles
-	}
-	return nil
-}
-
 // entry is a file as clients see it: no owner, and the mode says what they can do.
 type entry struct {
 	name string
@@ -293,7 +326,7 @@ func (e entry) Sys() any           { return nil }
 
 type listing struct {
 	infos []fs.FileInfo
-	open  *atomic.Int64 // the session's handles, when this is one
+	open  *slots // the session's handles, when this is one
 }
 
 func (l *listing) ListAt(to []fs.FileInfo, off int64) (int, error) {
@@ -309,7 +342,7 @@ func (l *listing) ListAt(to []fs.FileInfo, off int64) (int, error) {
 
 func (l *listing) Close() error {
 	if l.open != nil {
-		l.open.Add(-1)
+		l.open.release()
 	}
 	return nil
 }
@@ -317,7 +350,7 @@ func (l *listing) Close() error {
 type download struct {
 	src  io.ReaderAt // what is in /upload is closed too
 	log  *slog.Logger
-	open *atomic.Int64
+	open *slots
 }
 
 func (d *download) ReadAt(p []byte, off int64) (n int, err error) {
@@ -326,7 +359,7 @@ func (d *download) ReadAt(p []byte, off int64) (n int, err error) {
 }
 
 func (d *download) Close() error {
-	d.open.Add(-1)
+	d.open.release()
 	if f, ok := d.src.(io.Closer); ok {
 		return f.Close()
 	}
@@ -335,11 +368,11 @@ func (d *download) Close() error {
 
 type counted struct {
 	*upload
-	open *atomic.Int64
+	open *slots
 }
 
 func (c *counted) Close() error {
-	c.open.Add(-1)
+	c.open.release()
 	return c.upload.Close()
 }
 
@@ -359,6 +392,9 @@ func guard(log *slog.Logger, err *error) {
 		errors.Is(*err, sftp.ErrSSHFxNoSuchFile), errors.Is(*err, sftp.ErrSSHFxOpUnsupported):
 	case errors.Is(*err, fs.ErrNotExist):
 		*err = sftp.ErrSSHFxNoSuchFile
+	case errors.Is(*err, syscall.ENOSPC):
+		log.Error("sftp request", "err", *err)
+		*err = errFull
 	default:
 		log.Error("sftp request", "err", *err)
 		*err = sftp.ErrSSHFxFailure

@@ -9,6 +9,7 @@ import (
 	"path"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pkg/sftp"
 )
@@ -19,8 +20,13 @@ type upload struct {
 	tree *tree
 	name string
 	f    *os.File
-	max  int64
+	set  Settings
 	base int64 // writes below it are refused: the size at opening, for an append
+
+	shown time.Time // guarded by tree.mu; see record
+
+	growing sync.Mutex
+	size    int64 // guarded by growing; what the app has been charged
 
 	mu      sync.RWMutex // shared by writes, exclusive to end them
 	ended   bool         // closed, or another handle took over
@@ -58,6 +64,9 @@ func (t *tree) open(set Settings, name string, flags sftp.FileOpenFlags) (*uploa
 		}
 	}
 
+	if err := t.makeRoom(set, name); err != nil {
+		return nil, err
+	}
 	file, full := t.file(name), path.Join(uploadDir, name)
 	t.changed(name)
 	keep := exists && !flags.Trunc && info.Size() > 0
@@ -79,8 +88,9 @@ func (t *tree) open(set Settings, name string, flags sftp.FileOpenFlags) (*uploa
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{tree: t, name: name, f: f, max: set.MaxFileBytes}
+	u := &upload{tree: t, name: name, f: f, set: set}
 	if keep {
+		u.size = info.Size()
 		u.covered.Store(info.Size())
 		if flags.Append {
 			u.base = info.Size()
@@ -116,7 +126,7 @@ func (t *tree) end(u *upload, clean bool) error {
 		}
 		return nil
 	}
-	r := record{State: cut, Size: info.Size(), ModTime: info.ModTime(), Since: t.cfg.Now()}
+	r := record{State: cut, Size: info.Size(), ModTime: info.ModTime(), Since: t.cfg.Now(), Shown: u.shown}
 	if clean {
 		r.State = closed
 	}
@@ -155,16 +165,33 @@ func (u *upload) WriteAt(p []byte, off int64) (n int, err error) {
 	switch {
 	case u.ended:
 		return 0, errEnded
-	case off < 0 || off > u.max-int64(len(p)):
-		return 0, tooLarge(u.max)
+	case off < 0 || off > u.set.MaxFileBytes-int64(len(p)):
+		return 0, tooLarge(u.set.MaxFileBytes)
 	case off < u.base:
 		// The place of a write that does not count from the start of the file is unknown: packets are written in
 		// parallel, so "at the end" would depend on chance.
 		return 0, fmt.Errorf("an append writes at the end of the file: %w", sftp.ErrSSHFxFailure)
 	}
+	if err := u.grow(off + int64(len(p))); err != nil {
+		return 0, err
+	}
 	n, err = u.f.WriteAt(p, off)
 	u.covered.Add(int64(n))
 	return n, err
+}
+
+// grow charges the app for the file up to a size.
+func (u *upload) grow(size int64) error {
+	u.growing.Lock()
+	defer u.growing.Unlock()
+	if size <= u.size {
+		return nil
+	}
+	if err := u.tree.grow(u.set, size-u.size); err != nil {
+		return err
+	}
+	u.size = size
+	return nil
 }
 
 func tooLarge(limit int64) error {
@@ -229,6 +256,9 @@ func (u *upload) truncate(size int64) error {
 	defer u.mu.Unlock()
 	if u.ended {
 		return errEnded
+	}
+	if err := u.grow(size); err != nil {
+		return err
 	}
 	if err := u.f.Truncate(size); err != nil {
 		return err

@@ -294,7 +294,8 @@ func (s *Server) intake(ctx context.Context, cfg Config, reg prometheus.Register
 				return intake.Settings{}, err
 			}
 			set, err := store.SettingsOf(app)
-			return intake.Settings{Quiet: set.UploadQuiet(), RequireMarker: set.RequireUploadMarker, NamePattern: cfg.UploadName}, err
+			return intake.Settings{Quiet: set.UploadQuiet(), RequireMarker: set.RequireUploadMarker, NamePattern: cfg.UploadName,
+				MaxFileBytes: set.UploadFileMegabytes << 20, MaxBytes: set.UploadMegabytes << 20, MaxFiles: set.UploadFiles}, err
 		},
 		Complete: func(ctx context.Context, u intake.Upload) error {
 			return importer.Receive(ctx, u.AppID, u.RequestNo, u.Path, u.Size, u.SHA256)

@@ -23,6 +23,9 @@ type Settings struct {
 	AcceptPartial       bool   `json:"acceptPartial,omitempty" doc:"the good rows of a trade file count although others are bad"`
 	RequireUploadMarker bool   `json:"requireUploadMarker,omitempty" doc:"an upload is complete only with its .done or .sha256 file"`
 	UploadQuietSeconds  int64  `json:"uploadQuietSeconds,omitempty" doc:"how long an upload must be untouched; 0: 5"`
+	UploadFileMegabytes int64  `json:"uploadFileMegabytes,omitempty" doc:"largest upload; 0: 1024"`
+	UploadMegabytes     int64  `json:"uploadMegabytes,omitempty" doc:"most in the app's upload folder; 0: 10240"`
+	UploadFiles         int64  `json:"uploadFiles,omitempty" doc:"most files in the app's upload folder; 0: 10000"`
 
 	AutoApprove       bool  `json:"autoApprove,omitempty" doc:"a binding is approved when the seller confirms"`
 	LinkMinutes       int64 `json:"linkMinutes,omitempty" doc:"how long a binding link is valid; 0: 30"`
