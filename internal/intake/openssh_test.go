@@ -83,7 +83,8 @@ func TestOpenSSHEverydayCommands(t *testing.T) {
 	t.Parallel()
 	r := start(t, Settings{})
 	local, content := rows(t, 300_000)
-	back := filepath.Join(t.TempDir(), "back")
+	back, result := filepath.Join(t.TempDir(), "back"), filepath.Join(t.TempDir(), "result")
+	r.result("demo", "TDU-0_summary.json", "{}")
 	out := r.run("demo", strings.Join([]string{
 		"ls /",
 		"put -p " + local + " /upload/TDU-1.csv.part",
@@ -91,6 +92,7 @@ func TestOpenSSHEverydayCommands(t *testing.T) {
 		"rename /upload/TDU-1.csv.part /upload/TDU-1.csv",
 		"ls -l /upload",
 		"get /upload/TDU-1.csv " + back,
+		"get /result/TDU-0_summary.json " + result,
 		"put " + local + " /upload/gone.csv",
 		"rm /upload/gone.csv",
 	}, "\n"))
@@ -100,6 +102,9 @@ func TestOpenSSHEverydayCommands(t *testing.T) {
 	}
 	if got, err := os.ReadFile(back); err != nil || string(got) != content {
 		t.Errorf("get: %d bytes, %v", len(got), err)
+	}
+	if got, err := os.ReadFile(result); err != nil || string(got) != "{}" {
+		t.Errorf("get the result: %q, %v", got, err)
 	}
 	r.quiet()
 	r.nothing()
@@ -129,33 +134,39 @@ func TestOpenSSHIsRefused(t *testing.T) {
 }
 
 // interrupted starts a slow upload of a large file, ends the client in the middle by sig, and returns the whole.
-func interrupted(t *testing.T, r *rig, sig os.Signal) (local, content string) {
+func interrupted(t *testing.T, r *rig, sig syscall.Signal) (local, content string) {
 	t.Helper()
 	local, content = rows(t, 3_000_000)
 	cmd, out := r.openssh("demo", "put "+local+" /upload/TDU-1.csv", "-l", "1000")
+	r.cut(cmd, out, "TDU-1.csv", len(content), sig)
+	return local, content
+}
+
+// cut starts a client and ends it when it has sent a part of the file.
+func (r *rig) cut(cmd *exec.Cmd, out *bytes.Buffer, name string, whole int, sig syscall.Signal) {
+	r.t.Helper()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	size := func() int64 {
-		info, err := os.Stat(filepath.Join(r.cfg.Dir, "demo", "upload", "TDU-1.csv"))
+	try(r.t, cmd.Start())
+	size := func() int {
+		info, err := os.Stat(filepath.Join(r.cfg.Dir, "demo", "upload", name))
 		if err != nil {
 			return 0
 		}
-		return info.Size()
+		return int(info.Size())
 	}
-	storetest.Until(t, "a part of the file", func() bool { return size() >= 64<<10 })
-	if err := cmd.Process.Signal(sig); err != nil {
-		t.Fatal(err)
+	storetest.Until(r.t, "a part of the file", func() bool { return size() >= 64<<10 })
+	process := cmd.Process.Pid
+	if sig == syscall.SIGKILL {
+		process = -process // the ssh that it has started, too
 	}
+	try(r.t, syscall.Kill(process, sig))
 	if err := cmd.Wait(); err == nil && sig == syscall.SIGKILL {
-		t.Fatal("sftp ended by itself")
+		r.t.Fatal("the client ended by itself")
 	}
-	r.ended("demo", "TDU-1.csv")
-	if n := size(); n >= int64(len(content)) {
-		t.Fatalf("all %d bytes were there before the signal\n%s", n, out)
+	r.ended("demo", name)
+	if n := size(); n >= whole {
+		r.t.Fatalf("all %d bytes were there before the signal\n%s", n, out)
 	}
-	return local, content
 }
 
 func (r *rig) state(name string) state {

@@ -56,6 +56,7 @@ var (
 	errNoFolders = fmt.Errorf("folders and links cannot be made or removed: %w", sftp.ErrSSHFxPermissionDenied)
 	errName      = fmt.Errorf("a file in /upload is named <requestNo>.csv, <requestNo>.csv.done, <requestNo>.csv.sha256, "+
 		"or temporarily .*, *.part, *.filepart, *.partial, *.tmp or *~: %w", sftp.ErrSSHFxPermissionDenied)
+	errFolder  = fmt.Errorf("the folder exists: %w", sftp.ErrSSHFxFailure)
 	errHandles = fmt.Errorf("too many open files: %w", sftp.ErrSSHFxFailure)
 	errFull    = fmt.Errorf("the server's disk is full, try again later: %w", sftp.ErrSSHFxFailure)
 	errLater   = fmt.Errorf("not available, try again later: %w", sftp.ErrSSHFxFailure)
@@ -148,7 +149,12 @@ func (s *session) Filecmd(r *sftp.Request) (err error) {
 			return err
 		}
 		return s.tree.remove(name)
-	case "Mkdir", "Rmdir", "Link", "Symlink":
+	case "Mkdir":
+		if _, name, err := locate(r.Filepath); err == nil && name == "" { // clients that copy folders try, and go on
+			return errFolder
+		}
+		return errNoFolders
+	case "Rmdir", "Link", "Symlink":
 		return errNoFolders
 	}
 	return sftp.ErrSSHFxOpUnsupported
