@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/csv"
 	"fmt"
 	"io"
@@ -14,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/admin"
@@ -333,4 +337,57 @@ func (r *rig) passFile(requestNo string) {
 	if status := r.file(requestNo, sale(seller, requestNo, "1.00")).Status; status != infinia.FileSuccess {
 		r.t.Fatalf("%s is %s", requestNo, status)
 	}
+}
+
+func TestUploadLimitsOfAnApp(t *testing.T) {
+	t.Parallel()
+	r := start(t, storetest.SQLite, store.Settings{UploadFileMegabytes: 1, UploadMegabytes: 2, UploadFiles: 3})
+	for _, u := range []struct {
+		name  string
+		bytes int
+		why   string
+	}{
+		{"TDU-1.csv.part", 1<<20 + 1, "a file has at most 1048576 bytes"},
+		{"TDU-1.csv.part", 1 << 20, ""}, // in place of the one before, as are the next
+		{"TDU-2.csv.part", 1<<20 - 1000, ""},
+		{"TDU-3.csv.part", 1001, "at most 3 files and 2097152 bytes"},
+		{"TDU-4.csv.part", 0, "at most 3 files"},
+	} {
+		err := r.Upload(t.Context(), u.name, make([]byte, u.bytes))
+		if got := fmt.Sprint(err); u.why == "" && err != nil || !strings.Contains(got, u.why) {
+			t.Errorf("%d bytes in %s: %v, want %q", u.bytes, u.name, err, u.why)
+		}
+	}
+}
+
+func TestWrongKeysBarAnAddress(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, storetest.SQLite, store.Settings{})
+	cfg.SFTPWrongKeys = 2
+	r := startConfig(t, cfg)
+	right := r.sftpKey
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	r.sftpKey = must(ssh.NewSignerFromKey(private))(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, _, err := r.DialSFTP(t.Context()); err == nil {
+			t.Error("logged in with a wrong key")
+		}
+	}
+	r.sftpKey = right
+	if _, _, err := r.DialSFTP(t.Context()); err == nil {
+		t.Error("a barred address logged in")
+	}
+	if metrics := r.fetch(r.URL+"/metrics", r.File.AdminToken); !strings.Contains(metrics, "infinia_sftp_bars_total 1\n") {
+		t.Error("the bar is not counted")
+	}
+	r.DB.Clock.Advance(10 * time.Minute)
+	client, hangUp, err := r.DialSFTP(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hangUp()
+	must(client.ReadDir("/result"))(t)
 }

@@ -34,6 +34,20 @@ SELLER-123456,PI-1002,LAMP-2,2026-02-01 11:30:00,CNH,800.00,001,"Floor lamp, bla
 SELLER-123456,PI-1001,LAMP-1,2026-02-10 16:00:00,CNH,-100.00,001,Desk lamp,1,100.00,Shipped,,SF1001,SF Express,2026-02-02 09:00:00,USA,https://store.example.com/acme/1,,
 `
 
+// clients is how each of them sends, goes on after a cut and fetches; the tests of internal/intake run them like this.
+const clients = `With H, P and APP for the host, the port and the appId, KEY for the login key's file, and N for the name ` + "`<requestNo>.csv`" + `:
+
+| | |
+|---|---|
+| sftp | ` + "`sftp -P P -i KEY APP@H`" + ` and the two lines above; after a cut ` + "`reput trades.csv /upload/N.part`" + `, then the rename |
+| scp | ` + "`scp -s -P P -i KEY N APP@H:/upload/`" + `, which counts as complete when it has been untouched; it cannot go on after a cut: send again. The older protocol, ` + "`-O`" + `, is refused |
+| lftp | ` + "`set sftp:connect-program \"ssh -a -x -i KEY\"; open -u APP, sftp://H:P; set xfer:use-temp-file yes; put N -o /upload/N`" + `, or ` + "`mirror -R folder /upload`" + `; after a cut, under a temporary name of your own, ` + "`reput N -o /upload/N.part; mv /upload/N.part /upload/N`" + `; ` + "`pget -n 4 /result/...`" + ` |
+| rclone | ` + "`rclone copy folder :sftp:/upload --sftp-host H --sftp-port P --sftp-user APP --sftp-key-file KEY --sftp-known-hosts-file ~/.ssh/known_hosts --sftp-shell-type none --sftp-disable-hashcheck`" + `: the last two spare it from asking for a shell and checksums, which are not there; it works without them. ` + "`copy`" + ` again sends what is new, compared by size and time; ` + "`check --download`" + ` compares every byte. After a cut it starts again. From 1.63 on it renames from ` + "`.partial`" + `, which makes an upload complete at once |
+| curl | ` + "`curl -u APP: --key KEY --hostpubsha256 PRINT -T trades.csv sftp://H:P/upload/N.part -Q '-rename /upload/N.part /upload/N'`" + `, after a cut the same with ` + "`-C -`" + `; PRINT is the host key's fingerprint without ` + "`SHA256:`" + ` |
+
+The server shows a file with the time that its client gave it. An app may open 32 connections, and has limits on the size of a file, on files and on bytes in ` + "`/upload`" + ` (1 GiB, 10,000, 10 GiB, unless its operator set others); uploads that were taken over are removed, the oldest first, when the rest needs their room. After 5 minutes without a byte a connection is cut. Too many wrong keys bar the address that they came from for 10 minutes.
+`
+
 func reference(t *testing.T) string {
 	t.Helper()
 	res, err := Check(strings.NewReader(sampleFile), Settings{}, Known{})
@@ -49,7 +63,7 @@ Generated from the tables that the checker works by. [D] marks what Infinia's pu
 
 Log in over SFTP with the app's key; the user name is the appId. Write ` + "`/upload/<requestNo>.csv`" + ` [O] and find the results in ` + "`/result`" + `. An upload counts as complete [O]
 
-- when it was renamed to that name from a temporary one (` + "`.part`, `.filepart`, `.tmp`, `~`" + `, a leading dot), at once;
+- when it was renamed to that name from a temporary one (` + "`.part`, `.filepart`, `.partial`, `.tmp`, `~`" + `, a leading dot), at once;
 - when ` + "`<requestNo>.csv.done`" + ` was written beside it, or ` + "`<requestNo>.csv.sha256`" + ` with the hex digest of the whole file;
 - or when it was closed and then left untouched for 5 seconds (a setting of the app; 1 in ` + "`infinia dev`" + `).
 
@@ -58,6 +72,7 @@ sftp> put trades.csv /upload/TDU-20250903-0001.csv.part
 sftp> rename /upload/TDU-20250903-0001.csv.part /upload/TDU-20250903-0001.csv
 ` + "```" + `
 
+` + clients + `
 Then ask ` + "`trade-details/query`" + ` with the requestNo until the status is no longer PROCESSING.
 
 The same bytes again under the same requestNo: the same result. Other bytes after FAILED are its next attempt; nothing was booked. Other bytes while it is judged, or after SUCCESS or PARTIAL, are dropped, and the summary lists them.
