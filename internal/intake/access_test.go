@@ -47,14 +47,24 @@ func TestLoginRefused(t *testing.T) {
 func TestKeysUnavailable(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Settings{})
-	keys := r.cfg.Keys
+	keys, away := r.cfg.Keys, make(chan error, 1)
 	r.cfg.Keys = func(ctx context.Context, app string) ([]ssh.PublicKey, error) {
 		k, _ := keys(ctx, app)
-		return k, errors.New("database away")
+		select {
+		case err := <-away:
+			return k, err
+		default:
+			return k, nil
+		}
 	}
+	r.cfg.WrongKeys = 1
 	r.start()
+	away <- errors.New("database away")
 	if _, _, err := r.login("demo", r.keys["demo"]); err == nil {
 		t.Error("logged in though the keys could not be read")
+	}
+	if _, _, err := r.login("demo", r.keys["demo"]); err != nil {
+		t.Errorf("a fault of the server's counts as a wrong key: %v", err)
 	}
 }
 

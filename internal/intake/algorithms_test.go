@@ -42,12 +42,12 @@ func TestOldAlgorithms(t *testing.T) {
 		if option == "MACs=hmac-sha1" {
 			args = append(args, "-o", "Ciphers=aes128-ctr") // the others have none
 		}
-		cmd, out := modern.openssh("demo", "ls /", args...)
+		cmd, _ := modern.openssh("demo", "ls /", args...)
 		if err := cmd.Run(); err == nil {
 			t.Errorf("%s is accepted by default", option)
 		}
-		cmd, out = old.openssh("demo", "ls /", args...)
-		if err := cmd.Run(); err != nil {
+		again, out := old.openssh("demo", "ls /", args...)
+		if err := again.Run(); err != nil {
 			t.Errorf("%s, where old ones are allowed: %v\n%s", option, err, out)
 		}
 	}
