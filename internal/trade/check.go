@@ -106,7 +106,7 @@ type Result struct {
 
 	// FileProblems are faults of the whole file. When there is one, no row is accepted.
 	FileProblems []Problem
-	// Problems are those of rows, by line, warnings included; the first 1,000. The error file has them all.
+	// Problems are those of rows, by line: the first 1,000 errors and the first 1,000 warnings. The error file has them all.
 	Problems []Problem
 	// More is the number of problems that are not in Problems.
 	More int
@@ -119,6 +119,7 @@ type Result struct {
 	checker  *checker
 	findings []finding // of rows together, by line
 	refused  uint32    // bit i: rule i refuses the file
+	listed   listed    // in Problems
 	overflow bool      // the accepted rows sum to more than the books can hold
 }
 
@@ -156,6 +157,22 @@ func (res *Result) EachRow(fn func(rows []Row) error) error {
 func (res *Result) Close() error { return res.spool.Close() }
 
 const maxProblems = 1000
+
+// listed counts errors and warnings.
+type listed struct{ errors, warnings int }
+
+// room counts one more, unless there are maxProblems.
+func (l *listed) room(warning bool) bool {
+	n := &l.errors
+	if warning {
+		n = &l.warnings
+	}
+	if *n == maxProblems {
+		return false
+	}
+	*n++
+	return true
+}
 
 // checker is what the rows of one file are judged by. It outlives Check, because the error file is written by judging the
 // rows once more: that costs less than keeping every problem of a large file in memory.
@@ -367,7 +384,7 @@ func (res *Result) refuse(rule ruleID, line int, name string) {
 // keep takes over what is needed of a row that was judged by itself.
 func (res *Result) keep(j *judged) error {
 	for _, p := range j.problems {
-		if len(res.Problems) == maxProblems {
+		if !res.listed.room(p.Warning) {
 			res.More++
 			continue
 		}

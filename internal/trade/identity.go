@@ -413,16 +413,15 @@ func (res *Result) settle() error {
 
 // mergeProblems puts the findings among the problems of single rows.
 func (res *Result) mergeProblems() {
-	found := res.findings
-	if len(found) > maxProblems {
-		found = found[:maxProblems]
-	}
-	all := res.Problems
-	for _, f := range found {
-		all = append(all, f.problem())
+	total := len(res.Problems) + len(res.findings) + res.More
+	all, found := res.Problems, listed{}
+	for _, f := range res.findings {
+		if found.room(rules[f.rule].Warning) {
+			all = append(all, f.problem())
+		}
 	}
 	slices.SortStableFunc(all, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
-	total := len(res.Problems) + len(res.findings) + res.More
-	res.Problems = all[:min(len(all), maxProblems)]
+	res.listed = listed{}
+	res.Problems = slices.DeleteFunc(all, func(p Problem) bool { return !res.listed.room(p.Warning) })
 	res.More = total - len(res.Problems)
 }

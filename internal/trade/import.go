@@ -344,13 +344,14 @@ func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set s
 			f.FinishedAt = v.Now()
 			v.AddTask(ResultQueue(f.AppID), f.ID, v.Now())
 			for _, p := range res.Parts {
+				part := pgdb.TradePart{FileID: f.ID, No: int64(p.No), SellerID: p.SellerID, Currency: string(p.Currency),
+					TotalRows: int64(p.Total), AcceptedRows: int64(p.Accepted), RejectedRows: int64(p.Total - p.Accepted)}
 				if f.State == fileFailed {
-					p.Accepted = 0
+					part.AcceptedRows = 0
 				} else if err := p.post(v, f); err != nil {
 					return err
 				}
-				v.AddTradePart(pgdb.TradePart{FileID: f.ID, No: int64(p.No), SellerID: p.SellerID, Currency: string(p.Currency),
-					TotalRows: int64(p.Total), AcceptedRows: int64(p.Accepted), RejectedRows: int64(p.Total - p.Accepted)})
+				v.AddTradePart(part)
 			}
 			return outbox.Notify(v, set, outbox.Event{AppID: f.AppID, SellerID: f.SellerID, Event: outbox.EventFile,
 				Content: map[string]string{"fileRequestNo": f.RequestNo, "status": f.State, "attempt": strconv.FormatInt(f.Attempt, 10)}})
