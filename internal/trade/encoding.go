@@ -20,9 +20,13 @@ type encoding struct {
 	big  bool   // of UTF-16: high byte first
 }
 
+// untold is the encoding of a file that is neither UTF-8 nor looks Chinese: only its ASCII is text.
+const untold = "UTF-8 or GB18030"
+
 // detect reads src to its end to tell the encoding: by its mark, by the zero bytes of UTF-16, and otherwise UTF-8 unless
-// most of what is not ASCII cannot be that, which makes it GB18030. One wrong byte in a Chinese UTF-8 file thus stays an
-// error that can be shown, instead of turning the file into other characters.
+// most of what is not ASCII cannot be that. One wrong byte in a Chinese UTF-8 file thus stays an error that can be shown,
+// instead of turning the file into other characters. What is not UTF-8 is GB18030 if most of it looks Chinese: almost any
+// Western text can be read as GB18030 too, so that a Western u umlaut and the n behind it would become one Chinese character.
 func detect(src io.Reader) (encoding, error) {
 	buf := make([]byte, 64<<10)
 	n, err := io.ReadFull(src, buf)
@@ -40,19 +44,26 @@ func detect(src io.Reader) (encoding, error) {
 	if n >= 4 && (start[0] == 0) != (start[1] == 0) && (start[0] == 0) == (start[2] == 0) && (start[1] == 0) == (start[3] == 0) {
 		return encoding{"UTF-16", "", 2, start[0] == 0}, ignoreEnd(err)
 	}
-	good, wrong, kept := 0, 0, 0
+	good, wrong, chinese, western, kept := 0, 0, 0, 0, 0
 	for {
 		chunk := buf[:kept+n]
 		g, w, rest := countUTF8(chunk, err != nil)
 		good, wrong = good+g, wrong+w
+		if w > 0 {
+			c, other := countGB(chunk[:len(chunk)-len(rest)])
+			chinese, western = chinese+c, western+other
+		}
 		if err != nil {
 			break
 		}
 		kept = copy(buf, rest)
 		n, err = io.ReadFull(src, buf[kept:])
 	}
-	if wrong > good {
+	switch {
+	case wrong > good && chinese > western:
 		return encoding{"GB18030", "", 1, false}, ignoreEnd(err)
+	case wrong > good:
+		return encoding{untold, "", 1, false}, ignoreEnd(err)
 	}
 	return encoding{"UTF-8", "", 1, false}, ignoreEnd(err)
 }
@@ -85,6 +96,26 @@ func countUTF8(p []byte, end bool) (good, wrong int, rest []byte) {
 	return good, wrong, nil
 }
 
+// countGB counts characters of GB18030 that are common in Chinese text, whose second byte is not ASCII or which have four
+// bytes, and what else has its highest bit set.
+func countGB(p []byte) (chinese, other int) {
+	isDigit := func(i int) bool { return i < len(p) && p[i] >= '0' && p[i] <= '9' }
+	for i := 0; i < len(p); i++ {
+		switch {
+		case p[i] < utf8.RuneSelf:
+		case i+1 < len(p) && p[i+1] >= utf8.RuneSelf:
+			chinese++
+			i++
+		case isDigit(i+1) && isDigit(i+3) && p[i+2] >= utf8.RuneSelf:
+			chinese++
+			i += 3
+		default:
+			other++
+		}
+	}
+	return chinese, other
+}
+
 // at is the code unit that starts at p[i].
 func (e encoding) at(p []byte, i int) uint16 {
 	switch {
@@ -114,8 +145,10 @@ func (e encoding) decode(p []byte) (string, bool) {
 	switch {
 	case e.unit == 2:
 		return e.decode16(p)
-	case e.name == "UTF-8" || isASCII(p):
+	case e.name == "UTF-8":
 		return string(p), utf8.Valid(p)
+	case isASCII(p), e.name == untold:
+		return string(p), isASCII(p)
 	default:
 		text, err := simplifiedchinese.GB18030.NewDecoder().Bytes(p)
 		return string(text), err == nil && !bytes.ContainsRune(text, utf8.RuneError)
@@ -141,6 +174,34 @@ func (e encoding) decode16(p []byte) (string, bool) {
 		b.WriteRune(r)
 	}
 	return b.String(), ok
+}
+
+// firstWrong is where in a decoded text the first of what is no text stands.
+func (e encoding) firstWrong(text string) int {
+	for i, r := range text {
+		if r == utf8.RuneError && (e.name != "UTF-8" || !strings.HasPrefix(text[i:], "\ufffd")) {
+			return i
+		}
+	}
+	return len(text)
+}
+
+// endsInHalf tells whether the only thing wrong with p is that its last character is not whole: the file was cut.
+func (e encoding) endsInHalf(p []byte) bool {
+	for n := 1; n < 4 && n < len(p); n++ {
+		if _, ok := e.decode(p[:len(p)-n]); ok {
+			half := p[len(p)-n:]
+			switch {
+			case e.unit == 2:
+				return n == 1 || n == 2 && utf16.IsSurrogate(rune(e.at(half, 0))) || n == 3
+			case e.name == "UTF-8":
+				return !utf8.FullRune(half)
+			default:
+				return half[0] > 0x80 && half[0] < 0xff && (n == 1 || half[1] >= '0' && half[1] <= '9')
+			}
+		}
+	}
+	return false
 }
 
 func isASCII(p []byte) bool {

@@ -15,6 +15,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/simplifiedchinese"
 
 	"github.com/openinfinia/infinia/money"
@@ -22,15 +23,20 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the stories with what comes out")
 
+// marks stand in stories for what an editor would not show.
+var marks = []string{"<CR>", "\r", "<LF>", "\n", "<TAB>", "\t", "<BOM>", "\ufeff", "<NBSP>", "\u00a0", "<ZWSP>", "\u200b", "<LOST>", "\ufffd", "<NUL>", "\x00"}
+
 // TestStories runs testdata/check/*.txt. A story has sections as in txtar:
 //
 //	file.csv  the file as sent, or
 //	rows      its rows, each by what differs from baseRow ("sku=K-2; transactionAmount=-5.00", or "base")
-//	options   encoding (utf-8, bom, utf-16le, utf-16be, bare-utf-16le, gb18030), lines (lf, crlf, cr), end (bare: no last line
+//	options   encoding (utf-8, bom, utf-16le, utf-16be, bare-utf-16le, bare-utf-16be, gb18030, latin-1), lines (lf, crlf, cr), end (bare: no last line
 //	          end), zone (an offset in hours), break (OLD by NEW, both as Go strings, once, after encoding)
 //	known     what was accepted before: "unbound SELLER CURRENCY", or "FILE:LINE row", the row as in rows
 //	report    the outcome
-//	all.csv, rejected.csv   the error file that comes of it, shown as UTF-8 with \r as a visible mark
+//	all.csv, rejected.csv   the error file that comes of it, shown as UTF-8
+//
+// Marks such as <NBSP> stand for what an editor would not show.
 func TestStories(t *testing.T) {
 	t.Parallel()
 	paths, err := filepath.Glob("testdata/check/*.txt")
@@ -202,6 +208,7 @@ func (s *story) encode(t testing.TB, text string) []byte {
 	case "cr":
 		text = strings.ReplaceAll(text, "\n", "\r")
 	}
+	text = strings.NewReplacer(marks...).Replace(text)
 	var p []byte
 	switch s.option("encoding") {
 	case "", "utf-8":
@@ -214,6 +221,13 @@ func (s *story) encode(t testing.TB, text string) []byte {
 		p = wide("\ufeff"+text, true)
 	case "bare-utf-16le":
 		p = wide(text, false)
+	case "bare-utf-16be":
+		p = wide(text, true)
+	case "latin-1":
+		var err error
+		if p, err = charmap.ISO8859_1.NewEncoder().Bytes([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
 	case "gb18030":
 		var err error
 		if p, err = simplifiedchinese.GB18030.NewEncoder().Bytes([]byte(text)); err != nil {
@@ -253,12 +267,18 @@ func show(t *testing.T, enc encoding, p []byte) string {
 	}
 	text, ok := enc.decode(rest)
 	if !ok {
-		t.Errorf("the error file is not %s", enc.name)
+		text = strings.ToValidUTF8(text, "<?>")
 	}
 	if enc.bom != "" {
 		text = "<BOM>" + text
 	}
-	return strings.ReplaceAll(text, "\r", "<CR>")
+	visible := make([]string, 0, len(marks))
+	for i := 0; i < len(marks); i += 2 {
+		if marks[i] != "<LF>" && marks[i] != "<TAB>" {
+			visible = append(visible, marks[i+1], marks[i])
+		}
+	}
+	return strings.NewReplacer(visible...).Replace(text)
 }
 
 func describe(res *Result) string {
@@ -311,7 +331,7 @@ func csvOf(header []string, rows string) string {
 				if !known {
 					panic("no column " + name)
 				}
-				cells[i] = value
+				cells[i] = strings.NewReplacer(marks...).Replace(value)
 			}
 		}
 		_ = w.Write(cells[:])
