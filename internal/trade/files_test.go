@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -79,7 +80,7 @@ The same bytes again under the same requestNo: the same result. Other bytes afte
 
 ## The file
 
-Comma separated, a header line, quotes as in RFC 4180. UTF-8, with or without a mark, UTF-16 and GB18030 are recognised [O]. The columns may stand in any order, their names in any letter case [O]. Lengths are characters.
+Comma separated, a header line, quotes as in RFC 4180. UTF-8, with or without a mark, UTF-16 and GB18030 are recognised, lines may end in LF or CR LF, and all of them, the header too, in empty cells that a spreadsheet has left [O]. The columns may stand in any order, their names in any letter case [O]. Lengths are characters.
 
 | Column [D] | Most | Needed | |
 |---|---|---|---|
@@ -95,7 +96,7 @@ Comma separated, a header line, quotes as in RFC 4180. UTF-8, with or without a 
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, most, need, c.Rule)
 	}
-	b.WriteString("\n```csv\n" + sampleFile + "```\n" + `
+	b.WriteString("\n```csv\n" + sampleFile + "```\n" + readings(t) + `
 A row is a sale (amount above zero) or a return (below zero); an exchange is a return and a later sale [O]. Its identity is sellerId, orderId, sku, transactionTime and the sign: filed again with the same currency and amount it books nothing and is accepted, and may move a sale from Not Shipped to Shipped; with another currency or amount it is an error. Returns of a sellerId, orderId and sku may not exceed its sales, over all files, and are taken off shipped sales first. A row needs a seller whose binding in its currency is, or once was, successful.
 
 ` + "`infinia sample --rows 1000 trades.csv`" + ` writes such a file to try things with, in any of the encodings; bind SELLER-000001 to SELLER-000010 first, or name your own sellers with ` + "`--seller`" + `.
@@ -122,6 +123,50 @@ One bad row and nothing of the file counts: FAILED. An app can be set to take th
 		}
 		what := strings.NewReplacer("{line}", "N", "{name}", "X", "{count}", "N").Replace(strings.TrimSpace(r.Column + " " + r.Wrong))
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", kind, what, strings.NewReplacer("{name}", "X").Replace(r.Fix))
+	}
+	return b.String()
+}
+
+// samples are cells as spreadsheets and people write them, for the documentation.
+var samples = []struct {
+	column int
+	cells  []string
+}{
+	{colTime, []string{"2025/9/3 8:05:07", "2025-9-3 8:05:07", "2025/9/3 8:05", "3/9/2025 8:05", "2025-09-03T08:05:00", "45903.3368", "1.75688E+12"}},
+	{colShippingTime, []string{"2025/9/3 8:05", "2025/9/3"}},
+	{colAmount, []string{" 1,234.50 ", "'100.00", "1,234,567", "1,234", "1.234,50", "CNY 100", "(100.00)", "1.5E+05"}},
+	{colQuantity, []string{"4.00", "4.000", "4,5"}},
+	{colCurrency, []string{" USD ", "usd", "RMB"}},
+	{colShipping, []string{"Shipped ", "shipped"}},
+	{15, []string{"CHN ", "US", "chn"}},
+	{colSKU, []string{"00123", "'00123", "1.23457E+11", " A-1", "TRUE"}},
+	{colTrackingNo, []string{"1.23457E+11"}},
+	{7, []string{"#N/A", "'Lamp'"}},
+}
+
+// readings shows what becomes of the samples, by having them judged.
+func readings(t *testing.T) string {
+	var b strings.Builder
+	b.WriteString(`
+Cells as spreadsheets leave them are read where they can mean one thing only, otherwise the error says what to type [O]. Blanks around a time, number or code mean nothing there, nor does an apostrophe in front, nor the width of characters from a Chinese keyboard. Ids and free text are never altered. For example:
+
+| Column | Sent | |
+|---|---|---|
+`)
+	for _, s := range samples {
+		for _, cell := range s.cells {
+			r := &reading{zone: time.FixedZone("+08:00", 8*60*60)}
+			r.cells[colShipping], r.row.Currency, r.cells[s.column] = isShipped, "USD", cell
+			wrong, fix := r.cellProblem(s.column)
+			outcome := "is read as `" + r.cells[s.column] + "`"
+			switch {
+			case wrong != "":
+				outcome = "error: " + wrong + "; " + fix
+			case r.cells[s.column] == cell:
+				outcome = "stays as it is"
+			}
+			fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", columns[s.column].Name, cell, outcome)
+		}
 	}
 	return b.String()
 }

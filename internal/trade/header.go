@@ -1,8 +1,10 @@
 package trade
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // reportColumns are what the error file adds. A mended error file can be sent as it is: they are left out then.
@@ -13,11 +15,14 @@ type header struct {
 	size      int   // cells
 	own       []int // which of them are the sender's, not the error file's
 	columns   []int // of those, in the same order
+	width     int   // the sender's cells: own and those without a name behind them
 	extraLast bool  // the error file's columns come last, so that rows may do without them
+	unnamed   []int // cells without a name, behind all columns of the sender: every row has them, with nothing in them
 	problems  []Problem
 }
 
-// cells finds the sender's cells of a record. They fit when there is one for each column, in the order of h.columns.
+// cells finds the sender's cells of a record. They fit when there is one for each column, in the order of h.columns; cells
+// without a name may follow.
 //
 // What an error file added is told by the size of the record or, where the sender's cells are too few or too many, by the two
 // numbers near its end. Without that an error file sent back would make a short row whole.
@@ -32,11 +37,23 @@ func (h header) cells(rec record, enc encoding) (cells []span, fit bool) {
 		}
 		return cells, true
 	case n == h.size:
-		n = columnCount
-	case h.size > columnCount && n > 3 && isNumber(rec, n-3, enc) && isNumber(rec, n-2, enc):
+		n = h.width
+	case h.size > h.width && n > 3 && isNumber(rec, n-3, enc) && isNumber(rec, n-2, enc):
 		n -= 3
 	}
-	return rec.cells[:n], n == columnCount
+	return rec.cells[:n], n == h.width
+}
+
+// filled is the first cell without a name in which there is something, counted from 1; 0 when there is none.
+func (h header) filled(rec record, enc encoding) int {
+	for _, i := range h.unnamed {
+		if i < len(rec.cells) && (len(rec.cells) == h.size || i < h.width) {
+			if text, _ := enc.decode(rec.raw[rec.cells[i].from:rec.cells[i].to]); !isBlank(unquote(text)) {
+				return i + 1
+			}
+		}
+	}
+	return 0
 }
 
 func isNumber(rec record, cell int, enc encoding) bool {
@@ -46,48 +63,118 @@ func isNumber(rec record, cell int, enc encoding) bool {
 }
 
 func readHeader(rec record, enc encoding) header {
-	refuse := func(column string, rule ruleID) Problem {
-		p := finding{rule: rule, other: int32(rec.line), name: enc.name}.problem()
+	refuse := func(column string, rule ruleID, name string) Problem {
+		p := finding{rule: rule, other: int32(rec.line), name: name}.problem()
 		p.Line, p.Column = 0, column
 		return p
 	}
+	whole := func(rule ruleID, name string) header { return header{problems: []Problem{refuse("", rule, name)}} }
 	text, ok := enc.decode(rec.raw)
+	separators := ""
 	switch {
+	case foreign(rec.raw) != "":
+		return whole(fileForeign, foreign(rec.raw))
 	case !ok:
-		return header{problems: []Problem{refuse("", fileUndecodable)}}
+		return whole(fileUndecodable, enc.name)
 	case strings.IndexByte(text, 0) >= 0:
-		return header{problems: []Problem{refuse("", fileNUL)}}
-	case rec.cells == nil:
-		return header{problems: []Problem{refuse("", fileHeaderQuotes)}}
-	case len(rec.cells) == 1 && strings.ContainsAny(text, ";\t"):
-		return header{problems: []Problem{refuse("", fileSeparator)}}
-	case strings.ContainsRune(text, '\r'):
-		return header{problems: []Problem{refuse("", fileLineEnds)}}
+		return whole(fileNUL, enc.name)
+	case strings.HasPrefix(strings.Trim(strings.ToLower(text), "\ufeff\""), "sep="):
+		return whole(fileSepLine, "")
+	case strings.Count(text, ",") < columnCount/2:
+		separators = separatorOf(text, len(rec.cells) == 1)
 	}
-	h := header{size: len(rec.cells)}
-	seen := make(map[string]int)
+	switch {
+	case separators != "":
+		return whole(fileSeparator, separators)
+	case rec.cells == nil:
+		return whole(fileHeaderQuotes, strconv.Itoa(wrongQuote(text)))
+	case strings.ContainsRune(text, '\r'):
+		return whole(fileLineEnds, "")
+	}
+	h := header{size: len(rec.cells), extraLast: true}
+	seen, names := make(map[string]int), 0
 	for i, s := range rec.cells {
 		cell, _ := enc.decode(rec.raw[s.from:s.to])
-		name := strings.TrimSpace(unquote(cell))
+		name := strings.TrimFunc(unquote(cell), func(r rune) bool { return unicode.IsSpace(r) || isUnseen(r) })
+		if name == "" {
+			h.unnamed = append(h.unnamed, i)
+			continue
+		}
 		column, known := columnNamed(name)
+		meant := nearly(name)
 		folded := strings.ToLower(name)
 		seen[folded]++
+		if known {
+			names++
+		}
 		switch {
+		case !known && meant != "":
+			seen[strings.ToLower(meant)]++
+			h.problems = append(h.problems, refuse(shorten(name), fileNearly, meant))
 		case !known:
-			h.problems = append(h.problems, refuse(shorten(name), fileUnknown))
+			h.problems = append(h.problems, refuse(shorten(name), fileUnknown, ""))
 		case seen[folded] == 2:
-			h.problems = append(h.problems, refuse(name, fileTwice))
+			h.problems = append(h.problems, refuse(name, fileTwice, ""))
 		case column >= 0:
+			if len(h.unnamed) > 0 {
+				h.problems = append(h.problems, refuse("", fileUnnamed, strconv.Itoa(h.unnamed[0]+1)))
+				h.unnamed = nil
+			}
 			h.own, h.columns = append(h.own, i), append(h.columns, column)
 			h.extraLast = len(h.own) == i+1
 		}
 	}
+	if names == 0 && strings.Contains(text, "://") {
+		return whole(fileHeadless, "")
+	}
 	for _, c := range columns {
 		if seen[strings.ToLower(c.Name)] == 0 {
-			h.problems = append(h.problems, refuse(c.Name, fileMissing))
+			h.problems = append(h.problems, refuse(c.Name, fileMissing, ""))
 		}
 	}
+	h.width = len(h.own)
+	for h.extraLast && h.width-len(h.own) < len(h.unnamed) && h.unnamed[h.width-len(h.own)] == h.width {
+		h.width++
+	}
 	return h
+}
+
+// foreign names what is no text at all.
+func foreign(start []byte) string {
+	switch {
+	case bytes.HasPrefix(start, []byte("PK\x03\x04")):
+		return "an Excel workbook or a zip archive"
+	case bytes.HasPrefix(start, []byte("\xd0\xcf\x11\xe0")):
+		return "an Excel workbook"
+	case bytes.HasPrefix(start, []byte("\x1f\x8b")):
+		return "a gzip archive"
+	case bytes.HasPrefix(start, []byte("%PDF")):
+		return "a PDF"
+	case bytes.HasPrefix(bytes.TrimSpace(start), []byte("<")):
+		return "a web page or XML"
+	case bytes.HasPrefix(bytes.TrimSpace(start), []byte("{")), bytes.HasPrefix(bytes.TrimSpace(start), []byte("[")):
+		return "JSON"
+	}
+	return ""
+}
+
+// separatorOf names what separates the names of a header that has no commas, or hardly any.
+func separatorOf(text string, none bool) string {
+	for _, s := range []struct{ mark, name string }{{";", "semicolons"}, {"\t", "tabs"}, {"|", "vertical bars"}, {"\uff0c", "Chinese commas"}, {"\uff1b", "Chinese semicolons"}} {
+		if n := strings.Count(text, s.mark); n >= columnCount/2 || none && n > 0 {
+			return s.name
+		}
+	}
+	return ""
+}
+
+// nearly is the column whose name is meant, where a header has blanks, - or _ in it.
+func nearly(name string) string {
+	name = strings.NewReplacer(" ", "", "_", "", "-", "", "\u00a0", "").Replace(name)
+	if i, known := columnNamed(name); known && i >= 0 {
+		return columns[i].Name
+	}
+	return ""
 }
 
 // columnNamed finds a column by its name, in any letter case; -1 and true for a column of the error file.

@@ -1,8 +1,11 @@
 package trade
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/openinfinia/infinia/money"
 )
@@ -43,7 +46,7 @@ func (c *checker) judge(rec record) *reading {
 		return r
 	}
 	for i := range columns {
-		wrong, fix := columns[i].cellProblem(r, r.cells[i])
+		wrong, fix := r.cellProblem(i)
 		if wrong == "" {
 			continue
 		}
@@ -69,24 +72,34 @@ func (c *checker) judge(rec record) *reading {
 func (c *checker) readCells(rec record, r *reading) bool {
 	text, ok := c.enc.decode(rec.raw)
 	switch {
+	case !ok && len(rec.end) == 0 && c.enc.endsInHalf(rec.raw):
+		r.cut = true
+		r.add(finding{rule: rowHalf})
+		return false
 	case !ok:
-		r.breakFile(fileUndecodable, c.enc)
+		r.broken = fileUndecodable
+		r.add(finding{rule: rowUndecodable, name: c.enc.name + " text (" + place(text, c.enc.firstWrong(text), rec.line) + ")"})
 		return false
 	case strings.IndexByte(text, 0) >= 0:
-		r.breakFile(fileNUL, c.enc)
+		r.broken = fileNUL
+		r.add(finding{rule: rowNUL, name: place(text, strings.IndexByte(text, 0), rec.line)})
 		return false
 	case rec.cells == nil:
 		r.cut = rec.open
-		r.add(finding{rule: rowQuotes})
+		r.add(finding{rule: rowQuotes, other: int32(wrongQuote(text))})
 		return false
 	}
 	cells, fit := c.header.cells(rec, c.enc)
 	if !fit {
 		r.cut = len(cells) < columnCount
-		r.add(finding{rule: rowCells, other: int32(len(cells))})
+		r.add(c.misfit(rec, cells, text))
 		return false
 	}
-	for i, s := range cells {
+	if column := c.header.filled(rec, c.enc); column > 0 {
+		r.add(finding{rule: rowUnnamed, other: int32(column)})
+		return false
+	}
+	for i, s := range cells[:columnCount] {
 		cell := ""
 		if c.enc.name == "UTF-8" {
 			cell = text[s.from:s.to]
@@ -95,13 +108,67 @@ func (c *checker) readCells(rec record, r *reading) bool {
 		}
 		r.cells[c.header.columns[i]] = unquote(cell)
 	}
+	if strings.EqualFold(r.cells[colSellerID], columns[colSellerID].Name) && strings.EqualFold(r.cells[colOrderID], columns[colOrderID].Name) {
+		r.add(finding{rule: rowHeader})
+		return false
+	}
 	return true
 }
 
-// breakFile reports a fault of the whole file at the row where it shows.
-func (r *reading) breakFile(rule ruleID, enc encoding) {
-	r.broken = rule
-	r.add(finding{rule: rule, other: int32(r.row.Line), name: enc.name})
+// misfit is what is wrong with a row that has too few or too many cells.
+func (c *checker) misfit(rec record, cells []span, text string) finding {
+	width := c.header.width
+	if !c.header.extraLast {
+		width = c.header.size
+	}
+	lastIsEmpty := len(cells) > 0 && c.enc.blank(rec.raw[cells[len(cells)-1].from:cells[len(cells)-1].to])
+	switch {
+	case strings.ContainsRune(text, '\r'):
+		return finding{rule: rowLineEnd}
+	case len(cells) == width+1 && lastIsEmpty:
+		return finding{rule: rowComma, name: "more"}
+	case len(cells) == width-1 && len(c.header.unnamed) > 0:
+		return finding{rule: rowComma, name: "less"}
+	}
+	return finding{rule: rowCells, other: int32(len(cells)), name: strconv.Itoa(width)}
+}
+
+// place tells where in a file byte i of a record's text stands, as an editor counts.
+func place(text string, i, line int) string {
+	before := text[:i]
+	line += strings.Count(before, "\n")
+	before = before[strings.LastIndexByte(before, '\n')+1:]
+	return fmt.Sprintf("line %d, character %d", line, utf8.RuneCountInString(before)+1)
+}
+
+// wrongQuote finds the quote, in a line that has a wrong one, that is not closed or stands inside a value: the number of its
+// character.
+func wrongQuote(text string) int {
+	wrong := 0
+	for i := 0; i < len(text); i++ {
+		start := i
+		if text[i] != '"' {
+			if i = strings.IndexAny(text[start:], `,"`) + start; i < start {
+				break
+			}
+			if wrong = i; text[i] == ',' {
+				continue
+			}
+			break
+		}
+		for wrong, i = start, i+1; i < len(text) && (text[i] != '"' || strings.HasPrefix(text[i:], `""`)); i++ {
+			if text[i] == '"' {
+				i++
+			}
+		}
+		if i < len(text) {
+			wrong = i
+		}
+		if i++; i >= len(text) || text[i] != ',' {
+			break
+		}
+	}
+	return utf8.RuneCountInString(text[:wrong]) + 1
 }
 
 func unquote(cell string) string {

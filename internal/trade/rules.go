@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -21,9 +20,30 @@ type Column struct {
 	Need string // M always, O optional; "Shipped" or "Not Shipped": M in rows with that shippingStatus
 	Rule string // one line for the documentation
 
-	// check tells what is wrong with a cell that is not empty, and how to mend it; wrong is empty when all is well.
-	check func(r *reading, cell string) (wrong, fix string)
+	form *form // nil for free text
 }
+
+// form is what the cells of a column look like.
+type form struct {
+	like  string                                            // an example
+	read  func(cell string) string                          // what a cell means where that is certain, in the strict form; nil: what is written
+	check func(r *reading, cell string) (wrong, fix string) // of a cell as read; wrong is empty when all is well
+}
+
+var (
+	formID       = &form{"", nil, checkKey}
+	formMoment   = &form{"2025-09-03 14:05:00", readMoment, checkTransactionTime}
+	formTime     = &form{"2025-09-03 14:05:00", readTime, checkTime}
+	formCurrency = &form{"USD", readPlain, checkCurrency}
+	formAmount   = &form{"1234.50", readAmount, checkAmount}
+	formCode     = &form{"A01", readPlain, checkUnaltered}
+	formQuantity = &form{"3", readQuantity, checkQuantity}
+	formPrice    = &form{"1234.50", readAmount, checkUnitPrice}
+	formShipping = &form{"", readPlain, checkShippingStatus}
+	formTracking = &form{"", nil, checkUnaltered}
+	formCountry  = &form{"CHN", readPlain, checkCountry}
+	formURL      = &form{"https://store.example.com/acme", strings.TrimSpace, checkURL}
+)
 
 // Columns lists the columns in their documented order.
 func Columns() []Column { return slices.Clone(columns[:]) }
@@ -56,81 +76,62 @@ const (
 const timeRule = "yyyy-MM-dd HH:mm:ss in the app's zone, RFC 3339, or epoch milliseconds"
 
 var columns = [columnCount]Column{
-	{"sellerId", 64, "M", "the seller as in Account Binding", checkKey},
-	{"orderId", 64, "M", "PI or CI number", checkKey},
-	{"sku", 32, "M", "the item within the order", checkKey},
-	{"transactionTime", 0, "M", timeRule, checkTransactionTime},
-	{"transactionCurrency", 3, "M", "an ISO 4217 code, or CNH", checkCurrency},
-	{"transactionAmount", 64, "M", "above zero a sale, below zero a return; at most 12 digits and 2 decimals", checkAmount},
-	{"productType", 3, "M", "a code of at most 3 characters", nil},
+	{"sellerId", 64, "M", "the seller as in Account Binding", formID},
+	{"orderId", 64, "M", "PI or CI number", formID},
+	{"sku", 32, "M", "the item within the order", formID},
+	{"transactionTime", 0, "M", timeRule, formMoment},
+	{"transactionCurrency", 3, "M", "an ISO 4217 code, or CNH", formCurrency},
+	{"transactionAmount", 64, "M", "above zero a sale, below zero a return; at most 12 digits and 2 decimals", formAmount},
+	{"productType", 3, "M", "a code of at most 3 characters", formCode},
 	{"productName", 128, "M", "what was sold, as free text", nil},
-	{"productQuantity", 16, "M", "a whole number above zero", checkQuantity},
-	{"productUnitPrice", 16, "M", "not below zero, at most 2 decimals", checkUnitPrice},
-	{"shippingStatus", 16, "M", "Not Shipped or Shipped", checkShippingStatus},
-	{"estimatedShippingTime", 0, notShipped, timeRule, checkTime},
-	{"logisticsTrackingNo", 64, isShipped, "the number that the carrier gave", nil},
+	{"productQuantity", 16, "M", "a whole number above zero", formQuantity},
+	{"productUnitPrice", 16, "M", "not below zero, at most 2 decimals", formPrice},
+	{"shippingStatus", 16, "M", "Not Shipped or Shipped", formShipping},
+	{"estimatedShippingTime", 0, notShipped, timeRule, formTime},
+	{"logisticsTrackingNo", 64, isShipped, "the number that the carrier gave", formTracking},
 	{"logisticsCompany", 512, isShipped, "the carrier, as free text", nil},
-	{"shippingTime", 0, isShipped, timeRule, checkTime},
-	{"country", 3, "M", "an ISO 3166-1 alpha-3 code", checkCountry},
-	{"storeUrl", 2048, "M", "an http or https address", checkURL},
+	{"shippingTime", 0, isShipped, timeRule, formTime},
+	{"country", 3, "M", "an ISO 3166-1 alpha-3 code", formCountry},
+	{"storeUrl", 2048, "M", "an http or https address", formURL},
 	{"buyerName", 512, "O", "free text", nil},
 	{"buyerAddress", 2048, "O", "free text", nil},
 }
 
+// checkKey wants an id that looks as it is: nothing around it, nothing that cannot be seen, nothing that a spreadsheet made.
 func checkKey(_ *reading, cell string) (wrong, fix string) {
-	if strings.TrimSpace(cell) != cell || strings.ContainsFunc(cell, unicode.IsControl) {
-		return "has white space around it or control characters in it", "remove them"
+	wrong, fix = altered(cell)
+	switch {
+	case strings.ContainsFunc(cell, isUnseen):
+		return "has a line end, a tab or another character in it that cannot be seen", "delete the cell and type it again"
+	case strings.Contains(cell, "\ufffd"):
+		return "has a character that an earlier conversion has lost", "write it as it was before, and save the file as CSV UTF-8"
+	case strings.TrimSpace(cell) != cell:
+		return "has a blank before or after it", "remove the blank"
 	}
-	return "", ""
+	return wrong, fix
 }
 
-func checkTransactionTime(r *reading, cell string) (wrong, fix string) {
-	at, ok := instant(cell, r.zone)
-	if !ok {
-		return checkTime(r, cell)
-	}
-	r.row.At = at
-	return "", ""
-}
+// isUnseen tells control and format characters: also zero-width blanks and marks of the writing direction.
+func isUnseen(r rune) bool { return r < ' ' || r > '~' && unicode.In(r, unicode.Cc, unicode.Cf) }
 
-func checkTime(r *reading, cell string) (wrong, fix string) {
-	if _, ok := instant(cell, r.zone); !ok {
-		return "is not a time", "write it as 2025-09-03 14:05:00, 2025-09-03T14:05:00+08:00 or 1756879500000, " +
-			"and keep spreadsheets from reformatting it by making the column a text column"
-	}
-	return "", ""
-}
-
-// instant reads a time in any of the three forms, as epoch milliseconds. time.Parse alone would also take 9:05:00, and
-// decimals of a second in the first form or after a comma.
-func instant(cell string, zone *time.Location) (int64, bool) {
-	switch len(cell) {
-	case len("1756879500000"):
-		if ms, err := strconv.ParseUint(cell, 10, 63); err == nil {
-			return int64(ms), true
-		}
-	case len(time.DateTime):
-		if t, err := time.ParseInLocation(time.DateTime, cell, zone); err == nil && cell[10] == ' ' && cell[13] == ':' {
-			return t.UnixMilli(), true
-		}
-	}
-	t, err := time.Parse(time.RFC3339, cell)
-	if err != nil || cell[13] != ':' || strings.ContainsRune(cell, ',') || t.Nanosecond()%1_000_000 != 0 { // rows are told apart by the millisecond
-		return 0, false
-	}
-	return t.UnixMilli(), true
-}
+func checkUnaltered(_ *reading, cell string) (wrong, fix string) { return altered(cell) }
 
 func checkCurrency(r *reading, cell string) (wrong, fix string) {
-	if !money.Known(cell) {
-		return "is not a currency known here", "write the three capital letters of ISO 4217, such as USD, or CNH"
+	if money.Known(cell) {
+		r.row.Currency = money.Currency(cell)
+		return "", ""
 	}
-	r.row.Currency = money.Currency(cell)
-	return "", ""
+	switch upper := strings.ToUpper(strings.TrimSpace(cell)); {
+	case money.Known(upper):
+		return "is not in capital letters", "write " + upper
+	case slices.Contains([]string{"RMB", "YUAN", "\u4eba\u6c11\u5e01", "\u5143", "\u00a5", "\uffe5"}, upper):
+		return "does not show which yuan it is", "write CNH for yuan traded offshore, or CNY"
+	}
+	return "is not a currency known here", "write the three capital letters of ISO 4217, such as USD, or CNH"
 }
 
 func checkAmount(r *reading, cell string) (wrong, fix string) {
-	amount, wrong, fix := r.amount(cell)
+	amount, wrong, fix := r.amount(cell, "write it as 1234.50, with - in front of a return", func(minor int64) bool { return minor != 0 })
 	if wrong == "" && amount == 0 {
 		return "is zero", "write a sale above zero and a return below zero, or remove the row"
 	}
@@ -139,7 +140,7 @@ func checkAmount(r *reading, cell string) (wrong, fix string) {
 }
 
 func checkUnitPrice(r *reading, cell string) (wrong, fix string) {
-	price, wrong, fix := r.amount(cell)
+	price, wrong, fix := r.amount(cell, "write it as 1234.50", func(minor int64) bool { return minor >= 0 })
 	if price < 0 {
 		return "is below zero", "write the price without the sign; transactionAmount alone tells a return"
 	}
@@ -148,47 +149,87 @@ func checkUnitPrice(r *reading, cell string) (wrong, fix string) {
 }
 
 // amount reads an amount in minor units of the row's currency. Where that is not known, another with two decimals stands
-// in, so that the other faults of the cell are found all the same.
-func (r *reading) amount(cell string) (minor int64, wrong, fix string) {
+// in, so that the other faults of the cell are found all the same. What can be suggested is what fits.
+func (r *reading) amount(cell, form string, fits func(minor int64) bool) (minor int64, wrong, fix string) {
 	currency := r.row.Currency
 	if currency == "" {
 		currency = "USD"
 	}
 	a, err := money.ParseTrade(cell, currency)
+	_, decimals, _ := strings.Cut(cell, ".")
 	switch {
 	case err == nil:
 		return a.Minor, "", ""
-	case errors.Is(err, money.ErrDigits):
-		return 0, "has too many decimals", "write at most 2; those that the currency does not have must be zero, as in 100.00 JPY"
 	case errors.Is(err, money.ErrRange):
 		return 0, "has more than 12 digits before the point", "correct it, or divide the sum among several rows"
-	default:
-		return 0, "is not a plain number", "write it as 1234.50, without currency sign, spaces, thousands separators or leading zeros"
+	case errors.Is(err, money.ErrDigits) && len(decimals) <= 2:
+		return 0, "has decimals, and " + string(currency) + " has none", "write a whole amount, such as 100"
+	case errors.Is(err, money.ErrDigits) && !isGroup(cell):
+		return 0, fmt.Sprintf("has %d decimals", len(decimals)), "write at most 2, as 1234.50"
 	}
+	wrong, fix = explainNumber(cell, form, func(number string) bool {
+		a, err := money.ParseTrade(number, currency)
+		return err == nil && fits(a.Minor)
+	})
+	return 0, wrong, fix
 }
 
 func checkQuantity(r *reading, cell string) (wrong, fix string) {
 	n, err := strconv.ParseInt(cell, 10, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) || n <= 0 || cell[0] < '1' || cell[0] > '9' {
-		return "is not a whole number above zero", "write it as 3, without sign, decimals or leading zeros"
+		return explainQuantity(cell)
 	}
 	r.quantity = n
 	return "", ""
 }
 
-func checkShippingStatus(r *reading, cell string) (wrong, fix string) {
-	if cell != isShipped && cell != notShipped {
-		return "is neither of the two states", "write exactly Shipped or Not Shipped"
+func explainQuantity(cell string) (wrong, fix string) {
+	switch whole, decimals, point := strings.Cut(cell, "."); {
+	case strings.Trim(cell, "0.") == "":
+		return "is zero", "write how many pieces there are, as 3, or remove the row"
+	case cell[0] == '-' && isDigits(cell[1:]):
+		return "is below zero", "write it without the sign; transactionAmount alone tells a return"
+	case point && isDigits(whole) && isDigits(decimals) && len(decimals) != 3:
+		return "is not a whole number", "write how many whole pieces there are, as 3"
 	}
-	r.row.Shipped = cell == isShipped
-	return "", ""
+	return explainNumber(cell, "write how many pieces there are, as 3", func(number string) bool {
+		return isDigits(number) && number[0] != '0' && len(number) <= 16
+	})
+}
+
+func checkShippingStatus(r *reading, cell string) (wrong, fix string) {
+	switch cell {
+	case isShipped, notShipped:
+		r.row.Shipped = cell == isShipped
+		return "", ""
+	}
+	letters := strings.Map(func(c rune) rune {
+		if c == ' ' || c == '-' || c == '_' {
+			return -1
+		}
+		return unicode.ToLower(c)
+	}, cell)
+	switch letters {
+	case "shipped":
+		return "is not written as Shipped", "write Shipped"
+	case "notshipped", "unshipped":
+		return "is not written as Not Shipped", "write Not Shipped"
+	}
+	return "is neither of the two states", "write exactly Shipped or Not Shipped"
 }
 
 func checkCountry(_ *reading, cell string) (wrong, fix string) {
-	if !countries[cell] {
-		return "is not a country", "write the three capital letters of ISO 3166-1 alpha-3, such as CHN"
+	if countries[cell] {
+		return "", ""
 	}
-	return "", ""
+	upper := strings.ToUpper(strings.ReplaceAll(cell, ".", ""))
+	switch three := alpha3[upper]; {
+	case countries[upper]:
+		return "is not in capital letters", "write " + upper
+	case three != "":
+		return "is a code of two letters", "write " + three
+	}
+	return "is not a country", "write the three capital letters of ISO 3166-1 alpha-3, such as CHN"
 }
 
 func checkURL(_ *reading, cell string) (wrong, fix string) {
@@ -199,30 +240,54 @@ func checkURL(_ *reading, cell string) (wrong, fix string) {
 	return "", ""
 }
 
-// cellProblem judges one cell by its column: whether it must be there, its length, its form.
-func (c *Column) cellProblem(r *reading, cell string) (wrong, fix string) {
-	if strings.TrimSpace(cell) == "" {
-		switch c.Need {
-		case "M":
-			return "is empty", "fill it in: " + c.Rule
-		case r.cells[colShipping]:
-			return "is empty, but shippingStatus is " + c.Need, "fill it in: " + c.Rule
+// cellProblem judges the cell of one column: whether it must be there, its form, its length. A cell that is sound is left
+// as it was read.
+func (r *reading) cellProblem(column int) (wrong, fix string) {
+	c, cell := &columns[column], r.cells[column]
+	if c.form != nil && c.form.read != nil {
+		cell = c.form.read(cell)
+	}
+	if isBlank(cell) {
+		switch {
+		case c.Need == "M":
+			return "is empty", c.fill()
+		case c.Need == r.cells[colShipping]:
+			return "is empty, but shippingStatus is " + c.Need, c.fill()
 		}
 		return "", ""
 	}
-	if c.check != nil {
-		wrong, fix = c.check(r, cell)
+	if wrong, fix = artefact(cell); wrong == "" && c.form != nil {
+		wrong, fix = c.form.check(r, cell)
 	}
-	if n := len(cell); c.Max > 0 && n > c.Max {
+	if n := len(cell); c.Max > 0 && n > c.Max && !strings.Contains(fix, "write ") { // what is written anew need not be shortened
 		if n = utf8.RuneCountInString(cell); n > c.Max {
 			long, shorten := fmt.Sprintf("has %d characters", n), fmt.Sprintf("at most %d are allowed", c.Max)
 			if wrong == "" {
-				return long, shorten
+				wrong, fix = long, shorten
+			} else {
+				wrong, fix = wrong+" and "+long, fix+", and "+shorten
 			}
-			return wrong + " and " + long, fix + ", and " + shorten
 		}
 	}
+	switch {
+	case wrong == "":
+		r.cells[column] = cell
+	case c.Need == "O", c.Need == notShipped && r.cells[colShipping] == isShipped, c.Need == isShipped && r.cells[colShipping] == notShipped:
+		fix += ", or leave the cell empty"
+	}
 	return wrong, fix
+}
+
+// isBlank tells whether there is nothing to be seen in a cell.
+func isBlank(cell string) bool {
+	return cell == "" || strings.IndexFunc(cell, func(r rune) bool { return !unicode.IsSpace(r) && !isUnseen(r) }) < 0
+}
+
+func (c *Column) fill() string {
+	if c.form == nil || c.form.like == "" {
+		return "fill it in: " + c.Rule
+	}
+	return "fill it in, such as " + c.form.like + " (" + c.Rule + ")"
 }
 
 // Rule is what is asked of more than one cell: of a row, of rows together, of the file.
@@ -242,18 +307,30 @@ type ruleID uint8
 const (
 	ruleNone ruleID = iota
 	fileEmpty
+	fileForeign
+	fileSepLine
 	fileSeparator
 	fileLineEnds
 	fileHeaderQuotes
+	fileHeadless
 	fileMissing
 	fileUnknown
+	fileNearly
+	fileUnnamed
 	fileTwice
 	fileTooLong
 	fileCut
 	fileUndecodable
 	fileNUL
+	rowUndecodable
+	rowNUL
 	rowQuotes
+	rowHeader
+	rowLineEnd
+	rowComma
 	rowCells
+	rowUnnamed
+	rowHalf
 	rowUnbound
 	rowProduct
 	rowRepeat
@@ -270,20 +347,32 @@ const sameItem = "this sellerId, orderId and sku"
 
 var rules = [...]Rule{
 	fileEmpty:        {"", "has no rows", "write a header line with the column names and a line for each sale or return under it", true, false},
-	fileSeparator:    {"", "has a header without commas", "separate the values by commas, not by semicolons or tabs", true, false},
+	fileForeign:      {"", "is {name}, not comma separated text", "open it in the program that made it and save it as CSV UTF-8 (comma delimited)", true, false},
+	fileSepLine:      {"", "begins with a line sep= for spreadsheets", "remove that line", true, false},
+	fileSeparator:    {"", "separates its values by {name}", "save it as CSV UTF-8 (comma delimited); if that writes semicolons, make the comma the list separator in the regional settings of the computer", true, false},
 	fileLineEnds:     {"", "ends its lines by carriage returns alone", "save it with Unix (LF) or Windows (CR LF) line ends", true, false},
-	fileHeaderQuotes: {"", "has a quote in its header that is not closed or stands inside a name", "write the column names without quotes", true, false},
+	fileHeaderQuotes: {"", "has a quote in its header (line {line}, character {name}) that is not closed or stands inside a name", "write the column names without quotes", true, false},
+	fileHeadless:     {"", "has no header: line {line} is a row already", "write the line of column names above it: sellerId,orderId,sku and so on", true, false},
 	fileMissing:      {"", "is missing from the header", "add the column", true, false},
 	fileUnknown:      {"", "is not a column of trade files", "correct the name in the header, or remove the column", true, false},
+	fileNearly:       {"", "is not a column of trade files", "write {name} in the header", true, false},
+	fileUnnamed:      {"", "has no name for column {name} of its header (line {line}), though named ones follow", "write the name, or remove the column", true, false},
 	fileTwice:        {"", "stands twice in the header", "remove one of the two columns", true, false},
 	fileTooLong:      {"", "has a line longer than any row can be (line {line})", "send comma separated text with one line for each row", true, false},
-	fileCut:          {"", "is cut: its last row (line {line}) has not all the columns", "send the whole file again", true, false},
-	fileUndecodable:  {"", "has bytes that are not {name} text (line {line})", "save it as UTF-8 and send it again", true, false},
-	fileNUL:          {"", "has a zero byte in it (line {line})", "save it as UTF-8 and send it again", true, false},
+	fileCut:          {"", "is cut: its last row (line {line}) is not whole", "send the whole file again", true, false},
+	fileUndecodable:  {"", "has bytes that are not {name} text (line {line})", "save it as CSV UTF-8 where it was made, and send it again", true, false},
+	fileNUL:          {"", "has a zero byte in it (line {line}), which no text has", "save it as CSV UTF-8 where it was made, and send it again", true, false},
 
-	rowQuotes:        {"", "a quote is not closed or stands inside a value", "put the whole value in quotes and double every quote inside it", false, false},
-	rowCells:         {"", "the number of its values is {count}, not that of the columns in the header", "put values that contain commas in quotes, and keep the commas around empty values", false, false},
-	rowUnbound:       {"sellerId", "was never bound in this currency", "complete an Account Binding of this seller in it, then send the file under a new requestNo", false, false},
+	rowUndecodable:   {"", "has bytes that are not {name}", "save the file as CSV UTF-8 where it was made, and send it again", false, false},
+	rowNUL:           {"", "has a zero byte in it ({name}), which no text has", "save the file as CSV UTF-8 where it was made, and send it again", false, false},
+	rowQuotes:        {"", "a quote (character {count}) is not closed or stands inside a value", "put the whole value in quotes and double every quote inside it", false, false},
+	rowHeader:        {"", "is the header again", "remove this line", false, false},
+	rowLineEnd:       {"", "has a carriage return alone in it, which ends no line here", "save the file with Unix (LF) or Windows (CR LF) line ends", false, false},
+	rowComma:         {"", "has one comma {name} than the header", "put values that contain commas in quotes, and end all lines, the header too, alike: with a comma or without", false, false},
+	rowCells:         {"", "the number of its values is {count}, that of the columns in the header {name}", "put values that contain commas in quotes, and keep the commas around empty values", false, false},
+	rowUnnamed:       {"", "has a value in column {count}, which has no name in the header", "remove it, or put the value that contains a comma in quotes", false, false},
+	rowHalf:          {"", "ends in half a character", "send the whole file again", false, false},
+	rowUnbound:       {"sellerId", "was never bound in this currency", "correct sellerId or transactionCurrency; if both are right, complete an Account Binding of this seller in it, then send the file under a new requestNo", false, false},
 	rowProduct:       {"transactionAmount", "is not productQuantity x productUnitPrice", "correct it if that is a mistake; the row counts as it is", false, true},
 	rowRepeat:        {"", "repeats line {line}", "nothing needs mending: it counts once", false, true},
 	rowConflict:      {"", "line {line} has the same sellerId, orderId, sku, transactionTime and sign, but other content", "remove the wrong one of the two, or correct its transactionTime", false, false},
