@@ -205,7 +205,7 @@ func (c *checker) crew() []*checker {
 
 // bound is which bindings were asked for, and the answers.
 type bound struct {
-	mu    sync.Mutex // guards answers
+	mu    sync.Mutex // guards known
 	known map[Binding]bool
 }
 

@@ -55,7 +55,7 @@ func FuzzCheck(f *testing.F) {
 		case again.checker.enc != res.checker.enc, res.refused&(1<<fileUndecodable|1<<fileNUL) != 0:
 			return // what decided on the encoding, or was no text, may have stood in the columns that were replaced
 		case (len(file)-len(res.checker.enc.bom))%res.checker.enc.unit != 0:
-			return // half a code unit at the end puts what is written behind it out of step
+			return // half a code unit at the end is left out of the error file
 		case len(h.problems) > 0, res.More > 0:
 			return // the rows, or all of their problems, cannot be compared
 		case h.extraLast && (again.Total != res.Total || wrongRows(again) != wrongRows(res) || whole && len(again.FileProblems) > 0):

@@ -138,9 +138,9 @@ func (f *errorFile) report(c *checker, b *batch) error {
 // append adds a record with ours behind it, in the place of what an earlier error file added.
 func (f *errorFile) append(out []byte, mark string, rec record, ours string) []byte {
 	out = append(out, mark...)
-	comma := f.enc.encode(",")
+	comma, whole := f.enc.encode(","), len(rec.raw)-len(rec.raw)%f.enc.unit // without the half of a unit that a cut file ends in
 	for _, s := range f.sent(rec) {
-		out = append(append(out, rec.raw[s.from:s.to]...), comma...)
+		out = append(append(out, rec.raw[s.from:min(s.to, whole)]...), comma...)
 	}
 	out = append(out, f.enc.encode(ours)...)
 	switch {
