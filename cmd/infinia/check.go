@@ -69,7 +69,7 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 	case len(res.FileProblems) > 0:
 		err = errors.Join(err, errors.New("the file would be refused as a whole"))
 	case is.RejectedRows > 0:
-		err = errors.Join(err, fmt.Errorf("the file would be refused, unless the app takes the good rows of a file: %d of %d are bad", is.RejectedRows, is.TotalRows))
+		err = errors.Join(err, fmt.Errorf("%d of %d rows are bad: the file would be refused, unless the app is set to take the good ones", is.RejectedRows, is.TotalRows))
 	}
 	return err
 }
