@@ -226,10 +226,13 @@ func (b *bound) ask(of []Binding, ask func([]Binding) (map[Binding]bool, error))
 		return answers, nil
 	}
 	found, err := ask(open)
+	if err != nil {
+		return nil, err
+	}
 	for _, k := range open {
 		b.known[k], answers[k] = found[k], found[k]
 	}
-	return answers, err
+	return answers, nil
 }
 
 // judged is what came of a row by itself.

@@ -236,7 +236,7 @@ func (im *Importer) writeRows(ctx context.Context, app pgdb.App, f pgdb.TradeFil
 			select {
 			case pieces <- piece:
 			case <-writing.Done():
-				return nil // its error is told below
+				return ctx.Err() // or the writer's own, which is told below
 			}
 		}
 		return nil

@@ -236,6 +236,39 @@ func TestImportAgainAfterACrash(t *testing.T) {
 	})
 }
 
+// TestStoppedWhileRowsAreWritten: a run that was told to stop says so, however many rows it has written, and is not named.
+func TestStoppedWhileRowsAreWritten(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newImportRig(t, engine.New(t), store.Settings{})
+		var rows strings.Builder
+		for i := range 40 * rowsPerUnit {
+			rows.WriteString(sale(fmt.Sprintf("O-%d", i), "1.00"))
+		}
+		res, err := Check(strings.NewReader(importHeader+rows.String()), Settings{}, Known{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		written := make(chan error)
+		go func() {
+			_, err := r.im.writeRows(ctx, pgdb.App{ID: r.app()}, pgdb.TradeFile{}, res)
+			written <- err
+		}()
+		storetest.Until(t, "the first rows", func() bool { return len(r.rowsOfRuns()) > 0 })
+		cancel()
+		if err := <-written; !errors.Is(err, context.Canceled) {
+			t.Errorf("stopped: %v", err)
+		}
+		for _, n := range r.rowsOfRuns() {
+			if n >= 40*rowsPerUnit {
+				t.Error("it was not stopped in the middle")
+			}
+		}
+	})
+}
+
 // TestSweptRunIsNotNamed: a run that took so long that its rows were being removed does not begin to count.
 func TestSweptRunIsNotNamed(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
