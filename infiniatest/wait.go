@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/openinfinia/infinia"
-	"github.com/openinfinia/infinia/internal/store"
-	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
 // patience is how long a method waits for what should take milliseconds.
@@ -29,11 +27,7 @@ func (s *Sandbox) WaitForShare(requestNo string) infinia.RevenueSharingQueryRepl
 func (s *Sandbox) drain() {
 	s.t.Helper()
 	s.wait("what is due", func() (bool, error) {
-		var queues []string
-		err := s.box.DB.Read(context.Background(), func(q *pgdb.Queries) (err error) {
-			queues, err = q.ListDueQueues(context.Background(), store.Millis(s.box.DB.Clock.Now()))
-			return err
-		})
+		queues, _, err := s.box.DB.DueQueues(context.Background())
 		return len(queues) == 0, err
 	})
 }

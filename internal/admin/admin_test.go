@@ -186,7 +186,7 @@ func call[Rep any](r *rig, name infinia.Operation, members map[string]string) Re
 		content[k] = &v
 	}
 	i := slices.IndexFunc(op.All, func(o op.Operation) bool { return o.Name == name })
-	rep, err := op.All[i].Run(r.Context(), r.e, testApp, content)
+	rep, err := op.All[i].Run(r.Context(), r.e, pgdb.App{AppID: testApp}, content)
 	if err != nil {
 		r.Fatal(err)
 	}

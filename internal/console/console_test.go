@@ -86,7 +86,7 @@ func (r *rig) link(requestNo string, changed map[string]string) string {
 		}
 		content[name] = &value
 	}
-	reply, err := op.All[0].Run(r.t.Context(), r.engine, "shop", content)
+	reply, err := op.All[0].Run(r.t.Context(), r.engine, pgdb.App{AppID: "shop"}, content)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -108,9 +108,7 @@ type call struct {
 	began   time.Time
 
 	env     envelope.Request
-	app     pgdb.App
-	set     store.Settings
-	keys    store.AppKeys
+	caller  *store.Caller      // who it says it is; empty while that is not known
 	signer  store.ClientKeyRow // the key that verified the request
 	plain   []byte
 	content op.Content // nil until the request was authenticated and read
@@ -119,7 +117,7 @@ type call struct {
 }
 
 func (g *Gate) serve(w http.ResponseWriter, r *http.Request, o op.Operation) {
-	c := &call{o: o, trace: traceID(), address: g.Address(r), began: time.Now()}
+	c := &call{o: o, trace: traceID(), address: g.Address(r), began: time.Now(), caller: &store.Caller{}}
 	reply, err := g.run(w, r, c)
 	resp, answer := g.respond(c, reply, err)
 	g.metrics.observe(string(o.Name), resp.Code, time.Since(c.began))
@@ -151,23 +149,59 @@ func (g *Gate) run(w http.ResponseWriter, r *http.Request, c *call) (reply any, 
 	if !g.limits.address(c.address) {
 		return nil, infinia.Errorf(infinia.TooManyRequests)
 	}
-	if err := g.authenticate(r.Context(), c); err != nil {
+	kept := g.cfg.Engine.DB.KeptCaller(c.env.AppID)
+	if kept == nil || !c.o.Changing { // a query commits nothing that would find out whether the app has changed
+		return g.judgeFresh(r.Context(), c, nil)
+	}
+	c.caller = kept
+	reply, err = g.judge(r.Context(), c, kept.App)
+	_, refused := errors.AsType[*infinia.Error](err)
+	if !refused && !errors.Is(err, store.ErrOutdated) {
+		return reply, err // it was committed with the app as it was kept, or failed by no fault of the caller's
+	}
+	return g.judgeFresh(r.Context(), c, err)
+}
+
+// judgeFresh judges the call by what the app is now. Where the app is what it was taken for when the call was refused, the
+// refusal stands.
+func (g *Gate) judgeFresh(ctx context.Context, c *call, refusal error) (any, error) {
+	now, err := g.cfg.Engine.DB.ReadCaller(ctx, c.env.AppID)
+	switch {
+	case err != nil:
+		return nil, err
+	case refusal != nil && now.Same(c.caller) && !errors.Is(refusal, store.ErrOutdated):
+		return nil, refusal
+	case now == nil:
+		now = &store.Caller{}
+	}
+	c.caller, c.signer, c.plain, c.content, c.detail = now, store.ClientKeyRow{}, nil, nil, ""
+	return g.judge(ctx, c, pgdb.App{AppID: c.env.AppID})
+}
+
+// judge takes the request through the steps from the signature on; see op.Operation.Run for app.
+func (g *Gate) judge(ctx context.Context, c *call, app pgdb.App) (any, error) {
+	if err := g.authenticate(ctx, c); err != nil {
 		return nil, err
 	}
-	if err := g.permit(r.Context(), c); err != nil {
+	if err := g.permit(ctx, c); err != nil {
 		return nil, err
 	}
 	if err := g.open(c); err != nil {
 		return nil, err
 	}
-	if fault, ok := g.cfg.Faults.take(c.o.Name); ok {
-		c.fault = fault
+	again := c.fault != (Fault{}) // it is one for a call, however often that is judged
+	if !again {
+		c.fault, _ = g.cfg.Faults.take(c.o.Name)
+	}
+	if c.fault != (Fault{}) {
 		c.detail = "a fault was put on this call"
-		if err := fault.meet(r.Context()); err != nil {
+	}
+	if !again {
+		if err := c.fault.meet(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return c.o.Run(r.Context(), g.cfg.Engine, c.app.AppID, c.content)
+	return c.o.Run(ctx, g.cfg.Engine, app, c.content)
 }
 
 // read takes in the body and the envelope's shape.
@@ -220,19 +254,9 @@ func envelopeFaults(f *envelope.FormatError) *infinia.Error {
 	return infinia.Errorf(code, fields...)
 }
 
-// authenticate finds the app and verifies the signature: one answer, at one cost, for every reason to refuse.
+// authenticate verifies the signature: one answer, at one cost, for every reason to refuse.
 func (g *Gate) authenticate(ctx context.Context, c *call) error {
-	var known bool
-	var err error
-	if c.app, c.keys, known, err = g.cfg.Engine.DB.AppWithKeys(ctx, c.env.AppID); err != nil {
-		return err
-	}
-	if known {
-		if c.set, err = store.SettingsOf(c.app); err != nil {
-			return err
-		}
-	}
-	keys := c.keys.PublicKeys() // without any, Verify costs the same
+	keys := c.caller.Keys.PublicKeys() // without any, Verify costs the same
 	select {
 	case g.verify <- struct{}{}:
 		defer func() { <-g.verify }()
@@ -241,16 +265,16 @@ func (g *Gate) authenticate(ctx context.Context, c *call) error {
 	}
 	which, err := g.rsa.verify(c.env.RequestData, c.env.Signature, keys...)
 	switch {
-	case !known:
+	case c.caller.App.ID == 0:
 		c.detail = "unknown app"
-	case c.app.Disabled != 0:
+	case c.caller.App.Disabled != 0:
 		c.detail = "disabled app"
-	case len(c.keys.Client) == 0:
+	case len(c.caller.Keys.Client) == 0:
 		c.detail = "the app has no valid client key"
 	case err != nil:
 		c.detail = g.explainSignature(ctx, c, keys, err)
 	default:
-		c.signer = c.keys.Client[which]
+		c.signer = c.caller.Keys.Client[which]
 		return nil
 	}
 	return infinia.Errorf(infinia.NotAuthenticated)
@@ -258,16 +282,16 @@ func (g *Gate) authenticate(ctx context.Context, c *call) error {
 
 // permit holds an authenticated request against the app's addresses, operations and rate.
 func (g *Gate) permit(ctx context.Context, c *call) error {
-	if !addressAllowed(c.set.Addresses, c.address) {
+	if !addressAllowed(c.caller.Settings.Addresses, c.address) {
 		return infinia.Errorf(infinia.AddressNotAllowed)
 	}
-	if len(c.set.Operations) > 0 && !slices.Contains(c.set.Operations, string(c.o.Name)) {
+	if len(c.caller.Settings.Operations) > 0 && !slices.Contains(c.caller.Settings.Operations, string(c.o.Name)) {
 		return infinia.Errorf(infinia.NotAllowed)
 	}
-	if len(c.keys.Platform) == 0 {
+	if len(c.caller.Keys.Platform) == 0 {
 		return errors.New("the app has no valid platform key")
 	}
-	if !g.limits.app(ctx, c.app.AppID, c.set.BlocksPerSecond, g.blocks(c)) {
+	if !g.limits.app(ctx, c.caller.App.AppID, c.caller.Settings.BlocksPerSecond, g.blocks(c)) {
 		return infinia.Errorf(infinia.TooManyRequests)
 	}
 	return nil
@@ -275,7 +299,7 @@ func (g *Gate) permit(ctx context.Context, c *call) error {
 
 // blocks is how many private-key operations it takes to open the request with one key.
 func (g *Gate) blocks(c *call) int {
-	return envelope.Blocks(c.env.RequestData, c.keys.Platform[0].Public().(*rsa.PublicKey).Size())
+	return envelope.Blocks(c.env.RequestData, c.caller.Keys.Platform[0].Public().(*rsa.PublicKey).Size())
 }
 
 func addressAllowed(ranges []string, address netip.Addr) bool {
@@ -295,7 +319,7 @@ func addressAllowed(ranges []string, address netip.Addr) bool {
 
 // open decrypts and decodes.
 func (g *Gate) open(c *call) error {
-	plain, err := g.rsa.decrypt(c.env.RequestData, c.keys.Platform...)
+	plain, err := g.rsa.decrypt(c.env.RequestData, c.caller.Keys.Platform...)
 	if err != nil {
 		if c.detail = "requestData cannot be read"; g.cfg.Sandbox { // explaining takes its time, which must tell nobody why
 			c.detail = envelope.Explain(err)
@@ -327,10 +351,10 @@ func (g *Gate) respond(c *call, reply any, err error) (resp envelope.Response, p
 	if c.content != nil && c.signer.Key != nil {
 		var sealErr error
 		if plain, sealErr = json.Marshal(body); sealErr == nil {
-			resp.ResponseData, sealErr = g.rsa.encrypt(plain, c.signer.Key, c.set.BlockBytes)
+			resp.ResponseData, sealErr = g.rsa.encrypt(plain, c.signer.Key, c.caller.Settings.BlockBytes)
 		}
-		if sealErr == nil && c.set.SignResponses {
-			resp.Signature, sealErr = envelope.Sign(resp.SigningText(), c.keys.Platform[0])
+		if sealErr == nil && c.caller.Settings.SignResponses {
+			resp.Signature, sealErr = envelope.Sign(resp.SigningText(), c.caller.Keys.Platform[0])
 		}
 		if sealErr != nil { // the change is committed: say only that its outcome is open
 			g.log.Error("seal the answer", "trace", c.trace, "err", sealErr)
@@ -339,8 +363,8 @@ func (g *Gate) respond(c *call, reply any, err error) (resp envelope.Response, p
 		if code == infinia.Success {
 			g.keyUsed(c)
 		}
-	} else if c.set.SignResponses && c.signer.Key != nil && len(c.keys.Platform) > 0 {
-		if s, err := envelope.Sign(resp.SigningText(), c.keys.Platform[0]); err == nil {
+	} else if c.caller.Settings.SignResponses && c.signer.Key != nil && len(c.caller.Keys.Platform) > 0 {
+		if s, err := envelope.Sign(resp.SigningText(), c.caller.Keys.Platform[0]); err == nil {
 			resp.Signature = s
 		}
 	}
@@ -389,11 +413,11 @@ func (g *Gate) keyUsed(c *call) {
 	if c.signer.Row.FirstUsedAt > 0 {
 		return
 	}
-	err := g.cfg.Engine.DB.Do(context.Background(), store.Unit{Name: "key used", Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+	err := g.cfg.Engine.DB.Do(context.Background(), store.Unit{Name: "key used", Keys: store.Keys{Apps: []string{c.caller.App.AppID}}, Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
 		return q.MarkKeyUsed(ctx, pgdb.MarkKeyUsedParams{ID: c.signer.Row.ID, FirstUsedAt: v.Now()})
 	}})
 	if err != nil {
-		g.log.Error("mark a key as used", "app", c.app.AppID, "err", err)
+		g.log.Error("mark a key as used", "app", c.caller.App.AppID, "err", err)
 	}
 }
 
@@ -402,8 +426,8 @@ func (g *Gate) explainSignature(ctx context.Context, c *call, keys []*rsa.Public
 		return "wrong signature"
 	}
 	var plain []byte
-	if len(c.keys.Platform) > 0 && g.limits.app(ctx, c.app.AppID, c.set.BlocksPerSecond, g.blocks(c)) { // as if it were a call
-		plain, _ = envelope.Decrypt(c.env.RequestData, c.keys.Platform...)
+	if len(c.caller.Keys.Platform) > 0 && g.limits.app(ctx, c.caller.App.AppID, c.caller.Settings.BlocksPerSecond, g.blocks(c)) { // as if it were a call
+		plain, _ = envelope.Decrypt(c.env.RequestData, c.caller.Keys.Platform...)
 	}
 	if text := envelope.ExplainSignature(c.env.RequestData, c.env.Signature, plain, keys...); text != "" {
 		return text

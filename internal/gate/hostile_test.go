@@ -206,7 +206,7 @@ func TestKeyOverlap(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
 		r := newRig(t, engine, store.Settings{})
 		newer, newPlatform := testKey(t, "test-client-4096"), testKey(t, "test-platform-3072")
-		r.do(store.Unit{Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+		r.do(store.Unit{Keys: store.Keys{Apps: []string{testApp}}, Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
 			if err := q.InsertAppKey(ctx, pgdb.InsertAppKeyParams{ID: v.NextID(), AppID: testApp, Owner: store.ClientKey, Fingerprint: envelope.Fingerprint(&newer.PublicKey),
 				PublicKey: string(envelope.MarshalPublicKey(&newer.PublicKey))}); err != nil {
 				return err
@@ -263,7 +263,7 @@ func TestSignedResponses(t *testing.T) {
 func TestDisabledApp(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
 		r := newRig(t, engine, store.Settings{})
-		r.do(store.Unit{Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
+		r.do(store.Unit{Keys: store.Keys{Apps: []string{testApp}}, Alone: func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
 			return q.UpdateApp(ctx, pgdb.UpdateAppParams{AppID: testApp, Disabled: 1, Settings: "{}"})
 		}})
 		if _, resp, _ := r.post(infinia.OpAccountBalance.Path(), r.seal(`{"currency":"CNH"}`)); resp.Code != string(infinia.NotAuthenticated) {

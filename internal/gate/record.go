@@ -105,9 +105,9 @@ func (g *Gate) record(c *call, code string, answer []byte) {
 		g.metrics.dropped.Inc()
 		return
 	}
-	row := pgdb.Call{TraceID: c.trace, AppID: c.app.AppID, Operation: string(c.o.Name), RequestNo: c.requestNo(), Code: code, Detail: c.detail,
+	row := pgdb.Call{TraceID: c.trace, AppID: c.caller.App.AppID, Operation: string(c.o.Name), RequestNo: c.requestNo(), Code: code, Detail: c.detail,
 		Address: c.address.String(), TookUS: time.Since(c.began).Microseconds(), At: store.Millis(g.cfg.Engine.DB.Clock.Now())}
-	if g.cfg.Sandbox || c.set.RecordBodies {
+	if g.cfg.Sandbox || c.caller.Settings.RecordBodies {
 		row.Request, row.Response = string(c.plain), links.ReplaceAllString(string(answer), "$1...")
 	}
 	select {

@@ -43,6 +43,7 @@ type rig struct {
 	importer *trade.Importer
 	webhooks *outbox.Webhooks
 	dir      string
+	database string
 
 	client   *rsa.PrivateKey
 	platform *rsa.PrivateKey
@@ -80,7 +81,8 @@ func newRig(t *testing.T, engine storetest.Engine, set store.Settings) *rig {
 	}
 	var seed [32]byte
 	var err error
-	r.db, err = store.Open(t.Context(), store.Config{Database: engine.New(t), Random: rand.NewChaCha8(seed),
+	r.database = engine.New(t)
+	r.db, err = store.Open(t.Context(), store.Config{Database: r.database, Random: rand.NewChaCha8(seed),
 		Clock: store.NewClock(func() time.Time { r.mu.Lock(); defer r.mu.Unlock(); return r.now })})
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +110,7 @@ func (r *rig) addApp(appID string, set store.Settings, client *rsa.PublicKey, pl
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.do(store.Unit{Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+	r.do(store.Unit{Keys: store.Keys{Apps: []string{appID}}, Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
 		if err := q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: appID, Name: "Demo Marketplace", Settings: string(text), CreatedAt: v.Now()}); err != nil {
 			return err
 		}
@@ -207,9 +209,11 @@ func (r *rig) work() {
 		"file": outbox.Each(r.importer.Import), "file-result": outbox.Each(r.importer.WriteResults), trade.RunQueue: outbox.Each(r.importer.SweepRun), "webhook": outbox.Each(r.webhooks.Deliver),
 		content.Queue: outbox.Each(func(ctx context.Context, t pgdb.Task) error { return content.Sweep(ctx, r.db, t) })}
 	for {
-		var queues []string
 		now := store.Millis(r.db.Clock.Now())
-		r.read(func(q *pgdb.Queries) (err error) { queues, err = q.ListDueQueues(r.Context(), now); return err })
+		queues, _, err := r.db.DueQueues(r.Context())
+		if err != nil {
+			r.Fatal(err)
+		}
 		if len(queues) == 0 {
 			return
 		}

@@ -69,7 +69,7 @@ func benchShares(b *testing.B, database string, waiting int, settled bool) {
 				for k, v := range text {
 					content[k] = &v
 				}
-				if _, err := share.Run(ctx, e, testApp, content); err != nil {
+				if _, err := share.Run(ctx, e, pgdb.App{AppID: testApp}, content); err != nil {
 					b.Error(err)
 					return
 				}

@@ -93,7 +93,7 @@ func TestNodesAtOnce(t *testing.T) {
 		for k, v := range shareOf(fmt.Sprintf("R-%d", n), sellerID(n%sellers), "CNH", "0.07") {
 			content[k] = &v
 		}
-		rep, err := All[5].Run(t.Context(), r.e, appID(app), content)
+		rep, err := All[5].Run(t.Context(), r.e, pgdb.App{AppID: appID(app)}, content)
 		if refusal, ok := errors.AsType[*infinia.Error](err); ok {
 			return string(refusal.Code), nil
 		}

@@ -80,16 +80,18 @@ func Known(name string) bool {
 	return slices.ContainsFunc(All, func(o Operation) bool { return string(o.Name) == name })
 }
 
-// Run carries the operation out for an authenticated app. A failure that the caller may see is an *infinia.Error; any
-// other is a fault of ours, after which certainly nothing is committed.
-func (o Operation) Run(ctx context.Context, e *Engine, appID string, content Content) (any, error) {
+// Run carries the operation out for an authenticated app. Where app has an ID, it is what the caller was authenticated by
+// some time ago: an operation that changes something does nothing where that no longer holds, see store.Unit. A failure that the caller may see is an *infinia.Error; any other is a fault
+// of ours, after which certainly nothing is committed.
+func (o Operation) Run(ctx context.Context, e *Engine, app pgdb.App, content Content) (any, error) {
 	if !o.Changing {
-		return o.answer(ctx, e, appID, content)
+		return o.answer(ctx, e, app.AppID, content)
 	}
-	u, outcome, err := o.Prepare(e, appID, content)
+	u, outcome, err := o.Prepare(e, app.AppID, content)
 	if err != nil {
 		return nil, err
 	}
+	u.Caller = app
 	if err := e.DB.Do(ctx, u); err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func (r *rig) try(name infinia.Operation, members map[string]string) (any, error
 	}
 	for _, o := range All {
 		if o.Name == name {
-			return o.Run(r.Context(), r.e, testApp, content)
+			return o.Run(r.Context(), r.e, pgdb.App{AppID: testApp}, content)
 		}
 	}
 	r.Fatalf("no operation %s", name)

@@ -46,28 +46,32 @@ func (e *Engine) sharesOf(ctx context.Context, tasks []pgdb.Task) (map[int64]pgd
 	for _, t := range tasks {
 		last = max(last, t.DueAt)
 	}
-	err := e.DB.Read(ctx, func(q *pgdb.Queries) error {
+	if err := e.DB.ReadOne(ctx, func(q *pgdb.Queries) error {
 		rows, err := q.ListSharesOfDueTasks(ctx, pgdb.ListSharesOfDueTasksParams{Queue: SettleQueue, Now: last, Most: int32(len(tasks))})
-		if err != nil {
-			return err
-		}
 		for _, s := range rows {
 			shares[s.ID] = s
 		}
-		for _, t := range tasks {
-			if _, ok := shares[t.RecordID]; ok {
-				continue
-			}
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	for _, t := range tasks {
+		if _, ok := shares[t.RecordID]; ok {
+			continue
+		}
+		if err := e.DB.ReadOne(ctx, func(q *pgdb.Queries) error {
 			s, err := q.GetShare(ctx, t.RecordID)
 			if err == nil {
 				shares[s.ID] = s
 			} else if !store.NotFound(err) {
 				return fmt.Errorf("share %d: %w", t.RecordID, err)
 			}
+			return nil
+		}); err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	return shares, err
+	}
+	return shares, nil
 }
 
 // settlement is the unit that settles a share; what it takes from s never changes.

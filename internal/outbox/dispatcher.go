@@ -97,17 +97,8 @@ const (
 
 // start sets a worker on every queue that has due tasks, and says when the next task falls due.
 func (d *Dispatcher) start(ctx context.Context) (next time.Time, err error) {
-	now := store.Millis(d.db.Clock.Now())
-	var queues []string
-	if err := d.db.Read(ctx, func(q *pgdb.Queries) error {
-		var err error
-		if queues, err = q.ListDueQueues(ctx, now); err != nil {
-			return err
-		}
-		due, err := q.NextDue(ctx, now)
-		next = store.Time(due)
-		return err
-	}); err != nil {
+	queues, next, err := d.db.DueQueues(ctx)
+	if err != nil {
 		return next, err
 	}
 	d.mu.Lock()
@@ -155,7 +146,7 @@ func (d *Dispatcher) workOn(ctx context.Context, queue string, work Work) {
 		d.rest(ctx, work.Gather)
 		var tasks []pgdb.Task
 		now := store.Millis(d.db.Clock.Now())
-		err := d.db.Read(ctx, func(q *pgdb.Queries) (err error) {
+		err := d.db.ReadOne(ctx, func(q *pgdb.Queries) (err error) {
 			tasks, err = q.ListDueTasks(ctx, pgdb.ListDueTasksParams{Queue: queue, Now: now, Most: int32(work.Most)})
 			return err
 		})

@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/openinfinia/infinia/internal/store"
-	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
 // newRegistry is everything that /metrics tells beside the calls, which gate counts, and the webhooks, which outbox counts.
@@ -38,15 +37,11 @@ func newRegistry(db *store.DB) *prometheus.Registry {
 	gauge("infinia_outbox_late_seconds", "How long the oldest task that is due has been due, of all nodes; -1 when the database does not say.", func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), scrapeMost)
 		defer cancel()
-		var due int64
-		err := db.ReadOne(ctx, func(q *pgdb.Queries) (err error) { due, err = q.NextDue(ctx, 0); return err })
+		late, err := db.Late(ctx)
 		if err != nil {
 			return -1
 		}
-		if due == 0 {
-			return 0
-		}
-		return max(0, db.Clock.Now().Sub(store.Time(due)).Seconds())
+		return late.Seconds()
 	})
 	return reg
 }

@@ -275,11 +275,7 @@ func TestResultsOutliveTheFolder(t *testing.T) {
 func (r *rig) settled() {
 	r.t.Helper()
 	storetest.Until(r.t, "the end of what is due", func() bool {
-		var queues []string
-		err := r.DB.Read(r.t.Context(), func(q *pgdb.Queries) (err error) {
-			queues, err = q.ListDueQueues(r.t.Context(), store.Millis(r.DB.Clock.Now()))
-			return err
-		})
+		queues, _, err := r.DB.DueQueues(r.t.Context())
 		return err == nil && len(queues) == 0
 	})
 }

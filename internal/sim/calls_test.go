@@ -8,6 +8,7 @@ import (
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
 const (
@@ -225,7 +226,7 @@ func (s *sim) apply(c call, rep any, err error, lost bool) {
 // make carries one call out.
 func (s *sim) make(c call) {
 	n := s.node()
-	rep, err := operation(c.op).Run(s.ctx, n.engine, c.app.name, members(c.fields))
+	rep, err := operation(c.op).Run(s.ctx, n.engine, pgdb.App{AppID: c.app.name}, members(c.fields))
 	s.apply(c, rep, err, s.lost(err))
 }
 
@@ -318,7 +319,7 @@ func (s *sim) spoiled() {
 	case 7:
 		c.fields["sellerCertNo"], want = "CERT", "SYS-002" // of another operation
 	}
-	_, err := operation(c.op).Run(s.ctx, s.node().engine, c.app.name, members(c.fields))
+	_, err := operation(c.op).Run(s.ctx, s.node().engine, pgdb.App{AppID: c.app.name}, members(c.fields))
 	is, _ := s.outcome(c, nil, err)
 	s.say("%s = %s", c, is)
 	s.same(c.String(), is.code, want)

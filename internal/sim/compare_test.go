@@ -325,9 +325,13 @@ func pages[R any](s *sim, page func(before int64, most int32) ([]R, error), same
 
 // compareTasks holds what waits in every queue against the model.
 func (s *sim) compareTasks(q *pgdb.Queries) {
-	queues, err := q.ListDueQueues(s.ctx, math.MaxInt64)
+	rows, err := q.ListQueues(s.ctx)
 	s.must("queues", err)
-	for _, queue := range append(queues, sortedKeys(s.m.tasks)...) {
+	queues := sortedKeys(s.m.tasks)
+	for _, r := range rows {
+		queues = append(queues, r.Queue)
+	}
+	for _, queue := range queues {
 		if queue == content.Queue || queue == trade.RunQueue { // what is no longer needed, the model does not know
 			continue
 		}

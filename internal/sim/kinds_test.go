@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/store/pgdb"
 	"github.com/openinfinia/infinia/internal/storetest"
 )
 
@@ -137,7 +138,7 @@ func (s *sim) crashInCommit() {
 		s.forget(i)
 	}
 	s.must("start", s.startAll())
-	_, err = operation("revenue-sharing/query").Run(s.ctx, s.node().engine, c.app.name, members(map[string]string{"requestNo": c.fields["requestNo"]}))
+	_, err = operation("revenue-sharing/query").Run(s.ctx, s.node().engine, pgdb.App{AppID: c.app.name}, members(map[string]string{"requestNo": c.fields["requestNo"]}))
 	is, _ := s.outcome(c, nil, err)
 	s.say("%s lost=%t;", c, lost)
 	s.same("a call whose commit was lost", is.code == "BIZ-002", lost)
@@ -146,6 +147,6 @@ func (s *sim) crashInCommit() {
 		s.calls = append(s.calls, c) // its app will send it again
 		return
 	}
-	rep, err := operation(c.op).Run(s.ctx, s.node().engine, c.app.name, members(c.fields))
+	rep, err := operation(c.op).Run(s.ctx, s.node().engine, pgdb.App{AppID: c.app.name}, members(c.fields))
 	s.apply(c, rep, err, false)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
 
 // query asks something that the model can foretell.
@@ -13,7 +14,7 @@ func (s *sim) query() {
 	a := s.app()
 	ask := []func(a *modelApp) (op string, fields map[string]string, want answer){s.askBalance, s.askAvailable, s.askShare, s.askBinding, s.askFile}[s.rng.IntN(5)]
 	name, fields, want := ask(a)
-	rep, err := operation(name).Run(s.ctx, s.node().engine, a.name, members(fields))
+	rep, err := operation(name).Run(s.ctx, s.node().engine, pgdb.App{AppID: a.name}, members(fields))
 	is, _ := s.outcome(call{a, name, fields}, rep, err)
 	if err == nil {
 		is.text = replyText(rep)

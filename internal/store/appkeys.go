@@ -53,22 +53,54 @@ func (k AppKeys) Primary() (*rsa.PublicKey, error) {
 	return best.Key, nil
 }
 
-// AppWithKeys reads an app and its valid keys in one query. Every app has had a key since it was made: without one it is not
-// found.
-func (db *DB) AppWithKeys(ctx context.Context, appID string) (app pgdb.App, keys AppKeys, found bool, err error) {
+// Caller is an app as it was read: what a request of it is held against. It is not changed.
+type Caller struct {
+	App      pgdb.App
+	Settings Settings
+	Keys     AppKeys
+}
+
+// Same says whether nothing but its books has changed from the one to the other.
+func (c *Caller) Same(o *Caller) bool {
+	return c != nil && o != nil && c.App.ID == o.App.ID && c.App.Revision == o.App.Revision
+}
+
+// ReadCaller reads an app with its valid keys in one query; nil when there is none. Every app has had a key since it was
+// made: without one it is not found.
+func (db *DB) ReadCaller(ctx context.Context, appID string) (*Caller, error) {
 	var rows []pgdb.ListKeysWithAppRow
-	if err := db.ReadOne(ctx, func(q *pgdb.Queries) (err error) {
+	err := db.ReadOne(ctx, func(q *pgdb.Queries) (err error) {
 		rows, err = q.ListKeysWithApp(ctx, appID)
 		return err
-	}); err != nil || len(rows) == 0 {
-		return app, keys, false, err
+	})
+	if err != nil {
+		return nil, err
 	}
-	all := make([]pgdb.AppKey, len(rows))
+	if len(rows) == 0 {
+		db.kept.Delete(appID)
+		return nil, nil
+	}
+	c := &Caller{App: rows[0].App}
+	keys := make([]pgdb.AppKey, len(rows))
 	for i, r := range rows {
-		all[i] = r.AppKey
+		keys[i] = r.AppKey
 	}
-	keys, err = db.parse(all)
-	return rows[0].App, keys, true, err
+	if c.Keys, err = db.parse(keys); err != nil {
+		return nil, err
+	}
+	if c.Settings, err = SettingsOf(c.App); err != nil {
+		return nil, err
+	}
+	db.kept.Store(appID, c)
+	return c, nil
+}
+
+// KeptCaller is an app as this node last read it, or nil: it may have changed since. Who relies on it has that found out by
+// the commit, see Unit.Caller, or reads it again.
+func (db *DB) KeptCaller(appID string) *Caller {
+	c, _ := db.kept.Load(appID)
+	kept, _ := c.(*Caller)
+	return kept
 }
 
 // KeysOf reads an app's valid keys.

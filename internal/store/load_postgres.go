@@ -182,6 +182,15 @@ func take(ranges *[]idRange, n int64) (out []idRange) {
 }
 
 // add puts the keys of another unit to k.
+// appsOf is the apps that the units of a group name.
+func appsOf(group []*queued) []string {
+	var keys Keys
+	for _, u := range group {
+		keys.add(u.Keys)
+	}
+	return keys.apps()
+}
+
 func (k *Keys) add(o Keys) {
 	k.Apps = append(k.Apps, o.Apps...)
 	k.Requests = append(k.Requests, o.Requests...)

@@ -167,7 +167,7 @@ func (p *postgres) begin(ctx context.Context, group []*queued, ahead bool) (tran
 
 func (p *postgres) queries() *pgdb.Queries { return pgdb.New(marked{p.conn, p.failed}) }
 
-func (p *postgres) commit(ctx context.Context, v *View, apart bool) error {
+func (p *postgres) commit(ctx context.Context, v *View, apart []string) error {
 	p.warned = nil
 	err := p.save(ctx, v, apart)
 	refused, ok := errors.AsType[*pgconn.PgError](err)
@@ -175,7 +175,7 @@ func (p *postgres) commit(ctx context.Context, v *View, apart bool) error {
 	case err == nil && p.warned != nil: // it has given up waiting for the standby
 		return fmt.Errorf("%w: %s: %s", ErrUnknown, p.warned.Message, p.warned.Detail)
 	case err == nil:
-		if !apart && !slices.ContainsFunc(p.apps, func(app string) bool { return !v.Apps.asked[app] }) {
+		if len(apart) == 0 && !slices.ContainsFunc(p.apps, func(app string) bool { return !v.Apps.asked[app] }) {
 			p.carried = v.carry()
 		}
 		return nil

@@ -8,7 +8,7 @@ import (
 )
 
 // save sends everything that the group has left, and the COMMIT behind it.
-func (p *postgres) save(ctx context.Context, v *View, apart bool) error {
+func (p *postgres) save(ctx context.Context, v *View, apart []string) error {
 	b := &pgx.Batch{}
 	if p.ahead {
 		b.Queue("BEGIN")
@@ -17,7 +17,10 @@ func (p *postgres) save(ctx context.Context, v *View, apart bool) error {
 		}
 	}
 	v.save(batchSaver{b})
-	if !p.ahead && len(p.apps) > 0 && (apart || b.Len() > 0) {
+	if len(apart) > 0 {
+		b.Queue("UPDATE app SET revision = revision + 1 WHERE app_id = ANY($1)", apart)
+	}
+	if !p.ahead && len(p.apps) > 0 && b.Len() > 0 {
 		b.Queue("UPDATE app SET changes = changes + 1 WHERE app_id = ANY($1)", p.apps)
 	}
 	if b.Len() > 0 {

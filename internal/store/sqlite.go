@@ -174,12 +174,12 @@ func (s *sqlite) draw(ctx context.Context, group []*queued) error {
 	return nil
 }
 
-func (s *sqlite) commit(ctx context.Context, v *View, apart bool) error {
-	if apart {
-		return s.save(ctx, v)
+func (s *sqlite) commit(ctx context.Context, v *View, apart []string) error {
+	if len(apart) > 0 {
+		return s.save(ctx, v, apart)
 	}
 	foreseen := s.foresee(ctx, v)
-	err := s.save(ctx, v)
+	err := s.save(ctx, v, nil)
 	if next := foreseen(); err == nil {
 		s.carried = v.carry()
 		s.carried.join(next)
@@ -221,9 +221,12 @@ func (s *sqlite) foresee(ctx context.Context, v *View) func() *View {
 	}
 }
 
-func (s *sqlite) save(ctx context.Context, v *View) error {
+func (s *sqlite) save(ctx context.Context, v *View, apart []string) error {
 	rows := &rowSaver{ctx: ctx, conn: sqliteConn{s.writer, s.writes}}
 	v.save(rows)
+	for _, app := range apart {
+		rows.exec("UPDATE app SET revision = revision + 1 WHERE app_id = ?", app)
+	}
 	if err := rows.err; err != nil {
 		if isFull(err) {
 			err = fmt.Errorf("%w: %w", ErrAbsent, err)

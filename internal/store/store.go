@@ -54,6 +54,7 @@ type DB struct {
 	patience, lookUpMost time.Duration
 
 	parsed sync.Map      // keys by owner and fingerprint, see KeysOf
+	kept   sync.Map      // *Caller by app, see KeptCaller
 	tasks  chan struct{} // holds one signal when a commit has left new tasks
 }
 
@@ -81,9 +82,9 @@ type engine interface {
 type transaction interface {
 	queries() *pgdb.Queries // beside the view
 
-	// commit writes what the units have left; apart says that rows of apps may have changed beside the view. Its error is
-	// ErrUnknown when it may stand all the same.
-	commit(ctx context.Context, v *View, apart bool) error
+	// commit writes what the units have left; apart names the apps of which something may have changed beside the view. Its
+	// error is ErrUnknown when it may stand all the same.
+	commit(ctx context.Context, v *View, apart []string) error
 	rollback(ctx context.Context) error
 }
 

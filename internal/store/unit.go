@@ -24,6 +24,10 @@ type Unit struct {
 
 	IDs int // how many new rows it may make; 0: idsPerUnit
 
+	// Caller, if it has an ID, is an app among Keys as the unit's maker has read it. Where anything but its books has
+	// changed since, settings and keys included, the unit does nothing and its error is ErrOutdated.
+	Caller pgdb.App
+
 	// Alone is for rare acts: it runs after Judge in a transaction of its own, with plain queries beside the view. Of what
 	// belongs to apps they may change that of the apps which Keys names. On PostgreSQL other nodes write everything else at
 	// the same time.
@@ -34,6 +38,9 @@ type Unit struct {
 var (
 	ErrBusy   = errors.New("too many units are waiting")
 	ErrClosed = errors.New("the database is closed")
+
+	// ErrOutdated: the app is no longer what the unit's maker took it for.
+	ErrOutdated = errors.New("the app has changed meanwhile")
 
 	// ErrDatabase marks a failure of the database itself, after which certainly nothing of the unit was written.
 	ErrDatabase = errors.New("database fault")
@@ -81,8 +88,13 @@ type idRange struct{ next, end int64 }
 
 func (u *queued) idsNeeded() int64 { return int64(max(u.IDs, idsPerUnit)) }
 
-// apart says that the unit's own queries may have changed rows of apps.
-func (u *queued) apart() bool { return u.Alone != nil && len(u.Keys.apps()) > 0 }
+// apart is the apps of which the unit's own queries may have changed something.
+func (u *queued) apart() []string {
+	if u.Alone == nil {
+		return nil
+	}
+	return u.Keys.apps()
+}
 
 // Do hands a unit in and returns when its outcome is certain: nil only after the commit. The commit itself does not hang
 // on ctx, which is looked at only before the unit joins the queue. A caller whose commit does not come is told ErrBusy
@@ -315,7 +327,7 @@ func (db *DB) lookUp(ctx context.Context, group []*queued, wrote pgdb.CountWritt
 	if err != nil {
 		return false, errors.Join(err, tx.rollback(ctx))
 	}
-	return n > 0, tx.commit(ctx, newView(), true)
+	return n > 0, tx.commit(ctx, newView(), appsOf(group))
 }
 
 // runGroup judges each unit on one shared view and commits. Its error means that nothing at all was written, unless it is
@@ -376,6 +388,11 @@ func (u *queued) judge(ctx context.Context, v *View, q *pgdb.Queries) (err error
 			err = fmt.Errorf("unit %s panicked: %v\n%s", u.Name, r, debug.Stack())
 		}
 	}()
+	if u.Caller.ID != 0 {
+		if is, ok := v.Apps.Get(u.Caller.AppID); !ok || is.ID != u.Caller.ID || is.Revision != u.Caller.Revision {
+			return ErrOutdated
+		}
+	}
 	if u.Judge != nil {
 		if err := u.Judge(v); err != nil {
 			return err

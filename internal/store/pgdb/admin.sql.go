@@ -133,7 +133,7 @@ func (q *Queries) ListPostingsOfAccount(ctx context.Context, arg ListPostingsOfA
 
 const pageApps = `-- name: PageApps :many
 
-SELECT id, app_id, name, disabled, settings, created_at, changes FROM app WHERE id < $1 ORDER BY id DESC LIMIT $2
+SELECT id, app_id, name, disabled, settings, created_at, changes, revision FROM app WHERE id < $1 ORDER BY id DESC LIMIT $2
 `
 
 type PageAppsParams struct {
@@ -159,6 +159,7 @@ func (q *Queries) PageApps(ctx context.Context, arg PageAppsParams) ([]App, erro
 			&i.Settings,
 			&i.CreatedAt,
 			&i.Changes,
+			&i.Revision,
 		); err != nil {
 			return nil, err
 		}

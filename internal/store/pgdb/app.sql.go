@@ -37,7 +37,7 @@ func (q *Queries) FindKey(ctx context.Context, arg FindKeyParams) (AppKey, error
 }
 
 const getApp = `-- name: GetApp :one
-SELECT id, app_id, name, disabled, settings, created_at, changes FROM app WHERE app_id = $1
+SELECT id, app_id, name, disabled, settings, created_at, changes, revision FROM app WHERE app_id = $1
 `
 
 func (q *Queries) GetApp(ctx context.Context, appID string) (App, error) {
@@ -51,13 +51,14 @@ func (q *Queries) GetApp(ctx context.Context, appID string) (App, error) {
 		&i.Settings,
 		&i.CreatedAt,
 		&i.Changes,
+		&i.Revision,
 	)
 	return i, err
 }
 
 const insertApp = `-- name: InsertApp :exec
-INSERT INTO app (id, app_id, name, disabled, settings, created_at, changes)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO app (id, app_id, name, disabled, settings, created_at, changes, revision)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 `
 
 type InsertAppParams struct {
@@ -68,6 +69,7 @@ type InsertAppParams struct {
 	Settings  string `db:"settings"`
 	CreatedAt int64  `db:"created_at"`
 	Changes   int64  `db:"changes"`
+	Revision  int64  `db:"revision"`
 }
 
 func (q *Queries) InsertApp(ctx context.Context, arg InsertAppParams) error {
@@ -79,6 +81,7 @@ func (q *Queries) InsertApp(ctx context.Context, arg InsertAppParams) error {
 		arg.Settings,
 		arg.CreatedAt,
 		arg.Changes,
+		arg.Revision,
 	)
 	return err
 }
@@ -153,7 +156,7 @@ func (q *Queries) ListKeysOfApp(ctx context.Context, appID string) ([]AppKey, er
 }
 
 const listKeysWithApp = `-- name: ListKeysWithApp :many
-SELECT app.id, app.app_id, app.name, app.disabled, app.settings, app.created_at, app.changes, app_key.id, app_key.app_id, app_key.owner, app_key.fingerprint, app_key.public_key, app_key.private_key, app_key.retired_at, app_key.made_primary_at, app_key.first_used_at, app_key.created_at FROM app JOIN app_key ON app_key.app_id = app.app_id WHERE app.app_id = $1 ORDER BY app_key.id
+SELECT app.id, app.app_id, app.name, app.disabled, app.settings, app.created_at, app.changes, app.revision, app_key.id, app_key.app_id, app_key.owner, app_key.fingerprint, app_key.public_key, app_key.private_key, app_key.retired_at, app_key.made_primary_at, app_key.first_used_at, app_key.created_at FROM app JOIN app_key ON app_key.app_id = app.app_id WHERE app.app_id = $1 ORDER BY app_key.id
 `
 
 type ListKeysWithAppRow struct {
@@ -178,6 +181,7 @@ func (q *Queries) ListKeysWithApp(ctx context.Context, appID string) ([]ListKeys
 			&i.App.Settings,
 			&i.App.CreatedAt,
 			&i.App.Changes,
+			&i.App.Revision,
 			&i.AppKey.ID,
 			&i.AppKey.AppID,
 			&i.AppKey.Owner,

@@ -31,6 +31,7 @@ type App struct {
 	Settings  string `db:"settings"`
 	CreatedAt int64  `db:"created_at"`
 	Changes   int64  `db:"changes"`
+	Revision  int64  `db:"revision"`
 }
 
 type AppKey struct {

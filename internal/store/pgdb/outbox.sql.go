@@ -64,37 +64,6 @@ func (q *Queries) ListAttempts(ctx context.Context, deliveryID int64) ([]Deliver
 	return items, nil
 }
 
-const listDueQueues = `-- name: ListDueQueues :many
-WITH RECURSIVE q(queue) AS (
-    SELECT MIN(t.queue) FROM task t
-    UNION ALL
-    SELECT (SELECT MIN(t.queue) FROM task t WHERE t.queue > q.queue) FROM q WHERE q.queue IS NOT NULL
-)
-SELECT CAST(q.queue AS text) AS queue FROM q
-WHERE q.queue IS NOT NULL AND EXISTS (SELECT 1 FROM task t WHERE t.queue = q.queue AND t.due_at <= $1) ORDER BY q.queue
-`
-
-// Steps from one queue to the next in the index, so that tasks that are not due cost nothing.
-func (q *Queries) ListDueQueues(ctx context.Context, now int64) ([]string, error) {
-	rows, err := q.db.Query(ctx, listDueQueues, now)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var queue string
-		if err := rows.Scan(&queue); err != nil {
-			return nil, err
-		}
-		items = append(items, queue)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const listDueTasks = `-- name: ListDueTasks :many
 SELECT id, queue, record_id, due_at FROM task WHERE queue = $1 AND due_at <= $2 ORDER BY due_at, id LIMIT $3
 `
@@ -161,6 +130,43 @@ func (q *Queries) ListOpenDeliveriesOfSeller(ctx context.Context, arg ListOpenDe
 			&i.DueAt,
 			&i.FinishedAt,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listQueues = `-- name: ListQueues :many
+WITH RECURSIVE q(queue) AS (
+    SELECT MIN(t.queue) FROM task t
+    UNION ALL
+    SELECT (SELECT MIN(t.queue) FROM task t WHERE t.queue > q.queue) FROM q WHERE q.queue IS NOT NULL
+)
+SELECT CAST(q.queue AS text) AS queue, CAST((SELECT MIN(t.due_at) FROM task t WHERE t.queue = q.queue) AS bigint) AS due_at FROM q
+WHERE q.queue IS NOT NULL ORDER BY q.queue
+`
+
+type ListQueuesRow struct {
+	Queue string `db:"queue"`
+	DueAt int64  `db:"due_at"`
+}
+
+// Every queue that has tasks, and when the first of them is due. Steps from one queue to the next in the index, so that the
+// other tasks cost nothing.
+func (q *Queries) ListQueues(ctx context.Context) ([]ListQueuesRow, error) {
+	rows, err := q.db.Query(ctx, listQueues)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListQueuesRow
+	for rows.Next() {
+		var i ListQueuesRow
+		if err := rows.Scan(&i.Queue, &i.DueAt); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -260,23 +266,6 @@ func (q *Queries) NewestStatusDelivery(ctx context.Context, arg NewestStatusDeli
 		&i.FinishedAt,
 	)
 	return i, err
-}
-
-const nextDue = `-- name: NextDue :one
-WITH RECURSIVE q(queue) AS (
-    SELECT MIN(t.queue) FROM task t
-    UNION ALL
-    SELECT (SELECT MIN(t.queue) FROM task t WHERE t.queue > q.queue) FROM q WHERE q.queue IS NOT NULL
-)
-SELECT CAST(coalesce(MIN((SELECT MIN(t.due_at) FROM task t WHERE t.queue = q.queue AND t.due_at > $1)), 0) AS bigint) AS due_at FROM q
-`
-
-// When the next task after a time is due; 0: none is. Each queue has its own in the index.
-func (q *Queries) NextDue(ctx context.Context, after int64) (int64, error) {
-	row := q.db.QueryRow(ctx, nextDue, after)
-	var due_at int64
-	err := row.Scan(&due_at)
-	return due_at, err
 }
 
 const pageDeliveries = `-- name: PageDeliveries :many

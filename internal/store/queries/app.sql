@@ -2,8 +2,8 @@
 SELECT * FROM app WHERE app_id = sqlc.arg(app_id);
 
 -- name: InsertApp :exec
-INSERT INTO app (id, app_id, name, disabled, settings, created_at, changes)
-VALUES (sqlc.arg(id), sqlc.arg(app_id), sqlc.arg(name), sqlc.arg(disabled), sqlc.arg(settings), sqlc.arg(created_at), sqlc.arg(changes));
+INSERT INTO app (id, app_id, name, disabled, settings, created_at, changes, revision)
+VALUES (sqlc.arg(id), sqlc.arg(app_id), sqlc.arg(name), sqlc.arg(disabled), sqlc.arg(settings), sqlc.arg(created_at), sqlc.arg(changes), sqlc.arg(revision));
 
 -- name: UpdateApp :exec
 UPDATE app SET name = sqlc.arg(name), disabled = sqlc.arg(disabled), settings = sqlc.arg(settings)

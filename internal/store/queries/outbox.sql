@@ -16,15 +16,16 @@ SELECT * FROM delivery_attempt WHERE delivery_id = sqlc.arg(delivery_id) ORDER B
 -- name: MoveTask :exec
 UPDATE task SET due_at = sqlc.arg(due_at) WHERE id = sqlc.arg(id);
 
--- Steps from one queue to the next in the index, so that tasks that are not due cost nothing.
--- name: ListDueQueues :many
+-- Every queue that has tasks, and when the first of them is due. Steps from one queue to the next in the index, so that the
+-- other tasks cost nothing.
+-- name: ListQueues :many
 WITH RECURSIVE q(queue) AS (
     SELECT MIN(t.queue) FROM task t
     UNION ALL
     SELECT (SELECT MIN(t.queue) FROM task t WHERE t.queue > q.queue) FROM q WHERE q.queue IS NOT NULL
 )
-SELECT CAST(q.queue AS text) AS queue FROM q
-WHERE q.queue IS NOT NULL AND EXISTS (SELECT 1 FROM task t WHERE t.queue = q.queue AND t.due_at <= sqlc.arg(now)) ORDER BY q.queue;
+SELECT CAST(q.queue AS text) AS queue, CAST((SELECT MIN(t.due_at) FROM task t WHERE t.queue = q.queue) AS bigint) AS due_at FROM q
+WHERE q.queue IS NOT NULL ORDER BY q.queue;
 
 -- name: ListDueTasks :many
 SELECT * FROM task WHERE queue = sqlc.arg(queue) AND due_at <= sqlc.arg(now) ORDER BY due_at, id LIMIT sqlc.arg(most);
@@ -33,11 +34,3 @@ SELECT * FROM task WHERE queue = sqlc.arg(queue) AND due_at <= sqlc.arg(now) ORD
 SELECT s.* FROM task t JOIN share s ON s.id = t.record_id
 WHERE t.queue = sqlc.arg(queue) AND t.due_at <= sqlc.arg(now) ORDER BY t.due_at, t.id LIMIT sqlc.arg(most);
 
--- When the next task after a time is due; 0: none is. Each queue has its own in the index.
--- name: NextDue :one
-WITH RECURSIVE q(queue) AS (
-    SELECT MIN(t.queue) FROM task t
-    UNION ALL
-    SELECT (SELECT MIN(t.queue) FROM task t WHERE t.queue > q.queue) FROM q WHERE q.queue IS NOT NULL
-)
-SELECT CAST(coalesce(MIN((SELECT MIN(t.due_at) FROM task t WHERE t.queue = q.queue AND t.due_at > sqlc.arg(after))), 0) AS bigint) AS due_at FROM q;
