@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/openinfinia/infinia/internal/store/pgdb"
+	"github.com/openinfinia/infinia/internal/trade"
 )
 
 // File is one attempt at a trade file.
@@ -36,6 +37,7 @@ type File struct {
 type FileDetail struct {
 	File
 	Parts   []FilePart      `json:"parts"`
+	Broken  []trade.Broken  `json:"broken" doc:"what is wrong with it by rule: faults of the file first, then errors, then warnings"`
 	Refused []RefusedUpload `json:"refused"`
 }
 
@@ -88,6 +90,9 @@ func fileDetail(ctx context.Context, q *pgdb.Queries, id int64) (d FileDetail, e
 		return d, err
 	}
 	d = FileDetail{File: showFile(row), Parts: []FilePart{}, Refused: []RefusedUpload{}}
+	if d.Broken, err = trade.BrokenOf(row); err != nil {
+		return d, err
+	}
 	for _, p := range parts {
 		d.Parts = append(d.Parts, FilePart{SellerID: p.SellerID, Currency: p.Currency, TotalRows: p.TotalRows, AcceptedRows: p.AcceptedRows, RejectedRows: p.RejectedRows})
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -318,9 +319,10 @@ func BenchmarkFullBooks(b *testing.B) {
 					b.Fatal(err)
 				}
 				fill(b, engine, name, postings)
-				if engine == storetest.Postgres {
-					engine.Exec(b, name, "CHECKPOINT") // or the fill is still being written beside the shares
+				if engine == storetest.Postgres { // or the fill is still being written beside the shares
+					engine.Exec(b, name, "CHECKPOINT")
 				}
+				syscall.Sync()
 				benchShares(b, name, 256, true)
 			})
 		}

@@ -6,10 +6,12 @@
 package trade
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,6 +45,7 @@ type Row struct {
 
 // Problem is what is wrong with one row, as data: it is reported to the sender, never returned as an error.
 type Problem struct {
+	Code    string // of the rule that is broken, such as "row.repeat", "country.form"
 	Line    int    // of the row; 0 for the whole file
 	Column  string // empty for a whole row or file
 	Value   string // the cell as sent, cut to 64 characters; empty when the problem lies between cells
@@ -110,6 +113,8 @@ type Result struct {
 	Problems []Problem
 	// More is the number of problems that are not in Problems.
 	More int
+	// Broken counts all problems by rule: those of the file first, then errors, then warnings, the most frequent first.
+	Broken []Broken
 	// Fresh and Updates are how many rows there are for EachRow: those that book something, and those that only change the
 	// shipping fields of a booked one.
 	Fresh, Updates int
@@ -120,7 +125,55 @@ type Result struct {
 	findings []finding // of rows together, by line
 	refused  uint32    // bit i: rule i refuses the file
 	listed   listed    // in Problems
-	overflow bool      // the accepted rows sum to more than the books can hold
+	tally    tally
+	overflow bool // the accepted rows sum to more than the books can hold
+}
+
+// Broken is a rule that a file breaks.
+type Broken struct {
+	Code    string `json:"rule"`
+	Warning bool   `json:"warning,omitempty"`
+	Count   int    `json:"count"`
+	Lines   []int  `json:"lines,omitempty"` // the first, at most 10; none where it is broken by the whole file
+	Example string `json:"example"`         // what the first problem says
+}
+
+// brokenLines is how many lines of each broken rule are told.
+const brokenLines = 10
+
+// tally counts problems by the code of their rule, which come in the order of lines.
+type tally map[string]*Broken
+
+func (t tally) count(code string, line int, problem func() Problem) {
+	b, ok := t[code]
+	if !ok {
+		p := problem()
+		b = &Broken{Code: code, Warning: p.Warning, Example: p.String()}
+		t[code] = b
+	}
+	if b.Count++; line > 0 && len(b.Lines) < brokenLines {
+		b.Lines = append(b.Lines, line)
+	}
+}
+
+// sorted is what was counted, for Result.Broken.
+func (t tally) sorted() []Broken {
+	rank := func(b *Broken) int {
+		switch {
+		case len(b.Lines) == 0:
+			return 0
+		case b.Warning:
+			return 2
+		}
+		return 1
+	}
+	broken := make([]Broken, 0, len(t))
+	for _, b := range slices.SortedFunc(maps.Values(t), func(a, b *Broken) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Count, a.Count), strings.Compare(a.Code, b.Code))
+	}) {
+		broken = append(broken, *b)
+	}
+	return broken
 }
 
 // Part is the rows of one seller and currency.
@@ -259,7 +312,7 @@ func Check(src io.ReadSeeker, set Settings, known Known) (_ *Result, err error) 
 		set.Zone = time.FixedZone("+08:00", 8*60*60)
 	}
 	c := &checker{zone: set.Zone, known: known, enc: enc, bound: &bound{known: make(map[Binding]bool)}, seed: maphash.MakeSeed()}
-	res := &Result{checker: c, spool: &spool{}, partNos: make(map[Binding]int32)}
+	res := &Result{checker: c, spool: &spool{}, partNos: make(map[Binding]int32), tally: tally{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, res.Close())
@@ -387,6 +440,7 @@ func (res *Result) refuse(rule ruleID, line int, name string) {
 // keep takes over what is needed of a row that was judged by itself.
 func (res *Result) keep(j *judged) error {
 	for _, p := range j.problems {
+		res.tally.count(p.Code, p.Line, func() Problem { return p })
 		if !res.listed.room(p.Warning) {
 			res.More++
 			continue

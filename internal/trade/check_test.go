@@ -319,9 +319,9 @@ func TestOurTextIsNoFormula(t *testing.T) {
 func TestSummaryFields(t *testing.T) {
 	t.Parallel()
 	got, err := json.Marshal(Summary{RequestNo: "TDU-1", Status: "FAILED", Attempt: 2, TotalRows: 3, AcceptedRows: 1, RejectedRows: 2,
-		SHA256: "ab", FailReason: "file: is cut", FinishedAt: "2025-09-03T06:05:00Z", Warnings: []Warning{{4, "row: odd"}}, RefusedUploads: []RefusedUpload{{"cd", "2025-09-03T07:00:00Z"}}})
+		SHA256: "ab", FailReason: "file: is cut", FinishedAt: "2025-09-03T06:05:00Z", Broken: []Broken{{"country.form", false, 2, []int{2, 3}, "country: is not"}}, Warnings: []Warning{{4, "row: odd"}}, RefusedUploads: []RefusedUpload{{"cd", "2025-09-03T07:00:00Z"}}})
 	want := `{"requestNo":"TDU-1","status":"FAILED","attempt":2,"totalRows":3,"acceptedRows":1,"rejectedRows":2,"sha256":"ab",` +
-		`"failReason":"file: is cut","finishedAt":"2025-09-03T06:05:00Z","warnings":[{"line":4,"text":"row: odd"}],"refusedUploads":[{"sha256":"cd","at":"2025-09-03T07:00:00Z"}]}`
+		`"failReason":"file: is cut","finishedAt":"2025-09-03T06:05:00Z","broken":[{"rule":"country.form","count":2,"lines":[2,3],"example":"country: is not"}],"warnings":[{"line":4,"text":"row: odd"}],"refusedUploads":[{"sha256":"cd","at":"2025-09-03T07:00:00Z"}]}`
 	if diff := cmp.Diff(want, string(got)); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
@@ -330,7 +330,13 @@ func TestSummaryFields(t *testing.T) {
 // Every text of ours has to be ASCII, which is the same in all encodings, and without the mark that joins problems.
 func TestOurTextsAreASCII(t *testing.T) {
 	t.Parallel()
+	codes := map[string]bool{}
 	for _, r := range Rules() {
+		kind, _, _ := strings.Cut(r.Code, ".")
+		if codes[r.Code] || (kind == "file") != r.File || kind != "file" && kind != "row" {
+			t.Errorf("rule %q", r.Code)
+		}
+		codes[r.Code] = true
 		if text := r.Column + r.Wrong + r.Fix; !isASCII([]byte(text)) || strings.Contains(text, "|") || r.Wrong == "" || r.Fix == "" {
 			t.Errorf("%q", text)
 		}

@@ -106,23 +106,22 @@ With ` + "`--bad 5`" + `, about 5 % of its rows have a fault, and the command sa
 
 One bad row and nothing of the file counts: FAILED. An app can be set to take the good rows: PARTIAL [O].
 
-` + "`/result/<requestNo>_summary.json`" + ` has status, attempt, counts, the SHA-256 judged, the first warnings of accepted rows, and uploads that were dropped. ` + "`/result/<requestNo>_error.csv`" + `, also behind the query's ` + "`errorFileUrl`" + `, has the rows as they were sent and three columns more: ` + "`lineNumber`" + ` as an editor counts it, ` + "`errorCount`" + `, and ` + "`errors`" + `, each as what is wrong and how to mend it. Mend the cells and send that file as it is, under the same requestNo: the three columns are ignored.
+` + "`/result/<requestNo>_summary.json`" + ` has status, attempt, counts, the SHA-256 judged, what is wrong by rule (` + "`broken`" + `: how often, the first ten lines, an example), the first warnings of accepted rows, and uploads that were dropped. ` + "`/result/<requestNo>_error.csv`" + `, also behind the query's ` + "`errorFileUrl`" + `, has the rows as they were sent and three columns more: ` + "`lineNumber`" + ` as an editor counts it, ` + "`errorCount`" + `, and ` + "`errors`" + `, each as what is wrong and how to mend it. Mend the cells and send that file as it is, under the same requestNo: the three columns are ignored.
 
-## What is checked beyond each cell
+## What is checked
 
-| | What is wrong | How to mend it |
+What is wrong with a cell counts under its column's name and one of: ` + "`.empty`, `.form`, `.long`" + `, such as ` + "`country.form`" + `. Beyond each cell there are these rules; one breach of a ` + "`file`" + ` rule refuses all rows, and a warning rejects nothing:
+
+| Rule | What is wrong | How to mend it |
 |---|---|---|
 `)
 	for _, r := range Rules() {
-		kind := "row"
-		switch {
-		case r.File:
-			kind = "file"
-		case r.Warning:
-			kind = "warning"
+		code := "`" + r.Code + "`"
+		if r.Warning {
+			code += " (warning)"
 		}
 		what := strings.NewReplacer("{line}", "N", "{name}", "X", "{count}", "N").Replace(strings.TrimSpace(r.Column + " " + r.Wrong))
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", kind, what, strings.NewReplacer("{name}", "X").Replace(r.Fix))
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", code, what, strings.NewReplacer("{name}", "X").Replace(r.Fix))
 	}
 	return b.String()
 }
@@ -157,7 +156,7 @@ Cells as spreadsheets leave them are read where they can mean one thing only, ot
 		for _, cell := range s.cells {
 			r := &reading{zone: time.FixedZone("+08:00", 8*60*60)}
 			r.cells[colShipping], r.row.Currency, r.cells[s.column] = isShipped, "USD", cell
-			wrong, fix := r.cellProblem(s.column)
+			_, wrong, fix := r.cellProblem(s.column)
 			outcome := "is read as `" + r.cells[s.column] + "`"
 			switch {
 			case wrong != "":

@@ -162,7 +162,7 @@ func FuzzCell(f *testing.F) {
 	judged := func(column int, cell string) (as, wrong, fix string) {
 		r := &reading{zone: time.FixedZone("+08:00", 8*60*60)}
 		r.cells[colShipping], r.row.Currency, r.cells[column] = isShipped, "USD", cell
-		wrong, fix = r.cellProblem(column)
+		_, wrong, fix = r.cellProblem(column)
 		return r.cells[column], wrong, fix
 	}
 	f.Fuzz(func(t *testing.T, cell string) {

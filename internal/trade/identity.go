@@ -415,7 +415,11 @@ func (res *Result) settle() error {
 func (res *Result) mergeProblems() {
 	total := len(res.Problems) + len(res.findings) + res.More
 	all, found := res.Problems, listed{}
+	for _, p := range res.FileProblems {
+		res.tally.count(p.Code, 0, func() Problem { return p })
+	}
 	for _, f := range res.findings {
+		res.tally.count(rules[f.rule].Code, int(f.line), f.problem)
 		if found.room(rules[f.rule].Warning) {
 			all = append(all, f.problem())
 		}
@@ -424,4 +428,5 @@ func (res *Result) mergeProblems() {
 	res.listed = listed{}
 	res.Problems = slices.DeleteFunc(all, func(p Problem) bool { return !res.listed.room(p.Warning) })
 	res.More = total - len(res.Problems)
+	res.Broken = res.tally.sorted()
 }

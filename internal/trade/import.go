@@ -149,6 +149,9 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	defer res.Close()
 	f.State = outcome(res, set.AcceptPartial)
 	f.TotalRows, f.AcceptedRows, f.RejectedRows, f.FailReason = int64(res.Total), int64(res.Accepted), int64(res.Rejected), res.FailReason()
+	if f.Broken, err = textOf(res.Broken); err != nil {
+		return err
+	}
 	if len(res.Parts) == 1 {
 		f.SellerID, f.Currency = res.Parts[0].SellerID, string(res.Parts[0].Currency)
 	}
@@ -161,7 +164,7 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	if f.State == fileFailed { // its error file has the warnings
 		return im.fail(ctx, t, app, set, f, res, f.FailReason)
 	}
-	if f.Warnings, err = warningsText(res); err != nil {
+	if f.Warnings, err = textOf(warnings(res)); err != nil {
 		return err
 	}
 	if !res.overflow {

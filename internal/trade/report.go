@@ -22,6 +22,10 @@ type Summary struct {
 	FailReason   string `json:"failReason,omitempty"`
 	FinishedAt   string `json:"finishedAt"` // RFC 3339, UTC
 
+	// Broken counts what is wrong by rule, with the first lines of each: faults of the file first, then errors, then
+	// warnings.
+	Broken []Broken `json:"broken"`
+
 	// Warnings are the first of those in accepted rows, at most 100: they count as they are.
 	Warnings []Warning `json:"warnings"`
 

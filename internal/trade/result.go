@@ -116,6 +116,10 @@ func summary(f pgdb.TradeFile, refused []pgdb.TradeRefused) (Summary, error) {
 			return s, err
 		}
 	}
+	var err error
+	if s.Broken, err = BrokenOf(f); err != nil {
+		return s, err
+	}
 	for _, r := range refused {
 		s.RefusedUploads = append(s.RefusedUploads, RefusedUpload{SHA256: r.SHA256, At: store.Time(r.At).Format(time.RFC3339)})
 	}
@@ -125,17 +129,30 @@ func summary(f pgdb.TradeFile, refused []pgdb.TradeRefused) (Summary, error) {
 // warningsMost is how many warnings of an accepted file are kept for its summary.
 const warningsMost = 100
 
-// warningsText is what is kept of a file's warnings, as JSON; empty when there are none.
-func warningsText(res *Result) (string, error) {
-	var all []Warning
+// warnings is what is kept of a file's warnings.
+func warnings(res *Result) (all []Warning) {
 	for _, p := range res.Problems {
 		if p.Warning && len(all) < warningsMost {
 			all = append(all, Warning{Line: p.Line, Text: strings.TrimPrefix(p.String(), "warning: ")})
 		}
 	}
-	if len(all) == 0 {
+	return all
+}
+
+// BrokenOf is which rules a finished file breaks.
+func BrokenOf(f pgdb.TradeFile) ([]Broken, error) {
+	broken := []Broken{}
+	if f.Broken == "" {
+		return broken, nil
+	}
+	return broken, json.Unmarshal([]byte(f.Broken), &broken)
+}
+
+// textOf is a list as JSON; empty when there is nothing in it.
+func textOf[T any](list []T) (string, error) {
+	if len(list) == 0 {
 		return "", nil
 	}
-	text, err := json.Marshal(all)
+	text, err := json.Marshal(list)
 	return string(text), err
 }

@@ -77,7 +77,9 @@ func TestResults(t *testing.T) {
 		if got := r.results(); !slices.Equal(got, []string{"T-1_error.csv", "T-1_summary.json"}) {
 			t.Errorf("after a failure there are %v", got)
 		}
-		if s := r.summary("T-1"); s.Status != fileFailed || s.Attempt != 1 || s.RejectedRows != 1 {
+		s := r.summary("T-1")
+		if s.Status != fileFailed || s.Attempt != 1 || s.RejectedRows != 1 || len(s.Broken) != 1 ||
+			s.Broken[0].Code != "transactionAmount.form" || !slices.Equal(s.Broken[0].Lines, []int{2}) {
 			t.Errorf("summary: %+v", s)
 		}
 		_, reading, err := r.im.OpenResult(t.Context(), "demo", "T-1_error.csv")

@@ -294,6 +294,13 @@ func describe(res *Result) string {
 	for _, p := range res.Problems {
 		fmt.Fprintf(&b, "line %d: %s\n", p.Line, p)
 	}
+	for _, r := range res.Broken {
+		fmt.Fprintf(&b, "%s %dx", r.Code, r.Count)
+		if len(r.Lines) > 0 {
+			fmt.Fprintf(&b, ", line %s", strings.Trim(fmt.Sprint(r.Lines), "[]"))
+		}
+		b.WriteString("\n")
+	}
 	for _, r := range rowsOf(res) {
 		verb, state := "book", notShipped
 		if r.Update {

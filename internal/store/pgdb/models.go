@@ -252,6 +252,7 @@ type TradeFile struct {
 	ErrorsID     int64  `db:"errors_id"`
 	RunID        int64  `db:"run_id"`
 	BookedNo     int64  `db:"booked_no"`
+	Broken       string `db:"broken"`
 }
 
 type TradePart struct {
@@ -262,6 +263,11 @@ type TradePart struct {
 	TotalRows    int64  `db:"total_rows"`
 	AcceptedRows int64  `db:"accepted_rows"`
 	RejectedRows int64  `db:"rejected_rows"`
+}
+
+type TradeProgress struct {
+	FileID int64 `db:"file_id"`
+	Done   int64 `db:"done"`
 }
 
 type TradeRefused struct {

@@ -55,6 +55,15 @@ func (q *Queries) DeleteRowsOfRun(ctx context.Context, arg DeleteRowsOfRunParams
 	return err
 }
 
+const deleteTradeProgress = `-- name: DeleteTradeProgress :exec
+DELETE FROM trade_progress WHERE file_id = $1
+`
+
+func (q *Queries) DeleteTradeProgress(ctx context.Context, fileID int64) error {
+	_, err := q.db.Exec(ctx, deleteTradeProgress, fileID)
+	return err
+}
+
 const deleteTradeRun = `-- name: DeleteTradeRun :exec
 DELETE FROM trade_run WHERE id = $1
 `
@@ -86,7 +95,7 @@ func (q *Queries) GetResultFile(ctx context.Context, arg GetResultFileParams) (R
 }
 
 const getTradeFile = `-- name: GetTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no FROM trade_file WHERE id = $1
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken FROM trade_file WHERE id = $1
 `
 
 func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error) {
@@ -113,8 +122,20 @@ func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error)
 		&i.ErrorsID,
 		&i.RunID,
 		&i.BookedNo,
+		&i.Broken,
 	)
 	return i, err
+}
+
+const getTradeProgress = `-- name: GetTradeProgress :one
+SELECT done FROM trade_progress WHERE file_id = $1
+`
+
+func (q *Queries) GetTradeProgress(ctx context.Context, fileID int64) (int64, error) {
+	row := q.db.QueryRow(ctx, getTradeProgress, fileID)
+	var done int64
+	err := row.Scan(&done)
+	return done, err
 }
 
 const insertTradeRefused = `-- name: InsertTradeRefused :exec
@@ -249,7 +270,7 @@ func (q *Queries) ListTradeRefused(ctx context.Context, fileID int64) ([]TradeRe
 }
 
 const newestTradeFile = `-- name: NewestTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
 `
 
 type NewestTradeFileParams struct {
@@ -281,6 +302,7 @@ func (q *Queries) NewestTradeFile(ctx context.Context, arg NewestTradeFileParams
 		&i.ErrorsID,
 		&i.RunID,
 		&i.BookedNo,
+		&i.Broken,
 	)
 	return i, err
 }
@@ -396,7 +418,7 @@ func (q *Queries) PageItemsOfApp(ctx context.Context, arg PageItemsOfAppParams) 
 }
 
 const pageTradeFiles = `-- name: PageTradeFiles :many
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
 `
 
 type PageTradeFilesParams struct {
@@ -443,6 +465,7 @@ func (q *Queries) PageTradeFiles(ctx context.Context, arg PageTradeFilesParams) 
 			&i.ErrorsID,
 			&i.RunID,
 			&i.BookedNo,
+			&i.Broken,
 		); err != nil {
 			return nil, err
 		}
@@ -474,6 +497,20 @@ func (q *Queries) PutResultFile(ctx context.Context, arg PutResultFileParams) er
 		arg.ContentID,
 		arg.WrittenAt,
 	)
+	return err
+}
+
+const putTradeProgress = `-- name: PutTradeProgress :exec
+INSERT INTO trade_progress (file_id, done) VALUES ($1, $2) ON CONFLICT (file_id) DO UPDATE SET done = excluded.done
+`
+
+type PutTradeProgressParams struct {
+	FileID int64 `db:"file_id"`
+	Done   int64 `db:"done"`
+}
+
+func (q *Queries) PutTradeProgress(ctx context.Context, arg PutTradeProgressParams) error {
+	_, err := q.db.Exec(ctx, putTradeProgress, arg.FileID, arg.Done)
 	return err
 }
 

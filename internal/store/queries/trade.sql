@@ -49,6 +49,15 @@ DELETE FROM trade_row WHERE app = sqlc.arg(app) AND item_key >= sqlc.arg(first) 
 -- name: AppHasRows :one
 SELECT EXISTS (SELECT 1 FROM trade_file f WHERE f.app_id = sqlc.arg(app_id) AND f.state IN ('SUCCESS', 'PARTIAL', 'PROCESSING'));
 
+-- name: PutTradeProgress :exec
+INSERT INTO trade_progress (file_id, done) VALUES (sqlc.arg(file_id), sqlc.arg(done)) ON CONFLICT (file_id) DO UPDATE SET done = excluded.done;
+
+-- name: GetTradeProgress :one
+SELECT done FROM trade_progress WHERE file_id = sqlc.arg(file_id);
+
+-- name: DeleteTradeProgress :exec
+DELETE FROM trade_progress WHERE file_id = sqlc.arg(file_id);
+
 -- name: PutResultFile :exec
 INSERT INTO result_file (app_id, name, content_id, written_at)
 VALUES (sqlc.arg(app_id), sqlc.arg(name), sqlc.arg(content_id), sqlc.arg(written_at))

@@ -1,0 +1,13 @@
+-- +goose Up
+-- Which rules a file breaks, and how often, as JSON.
+ALTER TABLE trade_file ADD COLUMN broken text NOT NULL DEFAULT '';
+
+-- How far a file that is being judged has come, in thousandths of the work.
+CREATE TABLE trade_progress (
+    file_id bigint PRIMARY KEY,
+    done    bigint NOT NULL
+);
+
+-- +goose Down
+DROP TABLE trade_progress;
+ALTER TABLE trade_file DROP COLUMN broken;
