@@ -181,7 +181,6 @@ func take(ranges *[]idRange, n int64) (out []idRange) {
 	return out
 }
 
-// add puts the keys of another unit to k.
 // appsOf is the apps that the units of a group name.
 func appsOf(group []*queued) []string {
 	var keys Keys
@@ -191,6 +190,7 @@ func appsOf(group []*queued) []string {
 	return keys.apps()
 }
 
+// add puts the keys of another unit to k.
 func (k *Keys) add(o Keys) {
 	k.Apps = append(k.Apps, o.Apps...)
 	k.Requests = append(k.Requests, o.Requests...)

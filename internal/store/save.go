@@ -100,6 +100,7 @@ type rowsOf[R any] struct{ *table }
 // table has the statements of a table. Columns are always named: a node may run over the tables of a later version, which
 // have more of them.
 type table struct {
+	names         []string
 	columns       string // of the alias r
 	all, changing []int  // fields of the struct: for an insert; for an update, those that change and the id
 
@@ -131,7 +132,7 @@ func rowsIn[R any](name string, changing ...string) rowsOf[R] {
 	id := "$" + strconv.Itoa(len(t.changing))
 	some, someArrays = append(some, "id"), append(someArrays, id+"::bigint[]")
 	list := func(texts []string) string { return strings.Join(texts, ", ") }
-	t.columns = list(aliased)
+	t.names, t.columns = names, list(aliased)
 	insert := "INSERT INTO " + name + " (" + list(names) + ") "
 	t.insertOne = insert + "VALUES (" + list(places) + ")"
 	t.insertMany = insert + "VALUES " + list(slices.Repeat([]string{"(" + list(slices.Repeat([]string{"?"}, len(names))) + ")"}, manyRows))

@@ -262,6 +262,20 @@ func (db *DB) Stats() Stats {
 // TasksAdded signals after a commit of this node that left new tasks.
 func (db *DB) TasksAdded() <-chan struct{} { return db.tasks }
 
+// WriteTradeRows writes rows of a trade file's run, in one commit of their own which the run counts. They count once a file
+// names the run. On PostgreSQL several goroutines may write at once, and none is in the way of units.
+func (db *DB) WriteTradeRows(ctx context.Context, runID int64, rows []pgdb.TradeRow) error {
+	if p, ok := db.engine.(*postgres); ok {
+		return p.copyTradeRows(ctx, runID, rows)
+	}
+	return db.Do(ctx, Unit{Name: "trade rows", Judge: func(v *View) error {
+		v.AddTradeRows(rows)
+		return nil
+	}, Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error {
+		return q.CountTradeRows(ctx, pgdb.CountTradeRowsParams{ID: runID, More: int64(len(rows))})
+	}})
+}
+
 // Secret returns the random bytes kept under name, made on first use; every node over this database has the same.
 func (db *DB) Secret(ctx context.Context, name string) ([]byte, error) {
 	return db.keep(ctx, name, nil)

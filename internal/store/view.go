@@ -187,7 +187,7 @@ func (v *View) AddCall(c pgdb.Call) { v.calls = append(v.calls, c) }
 // AddTradePart tells how many rows of a file a seller has.
 func (v *View) AddTradePart(p pgdb.TradePart) { v.tradeParts = append(v.tradeParts, p) }
 
-// AddTradeRows writes rows of a trade file, which count once the file names their run.
+// AddTradeRows writes rows of a trade file; see DB.WriteTradeRows for how many of them are written.
 func (v *View) AddTradeRows(rows []pgdb.TradeRow) { v.tradeRows = append(v.tradeRows, rows...) }
 
 // Reset drops everything the present unit has changed.
@@ -378,7 +378,10 @@ func (t *Table[K, R]) keep() {
 }
 
 func (t *Table[K, R]) drop() {
-	if len(t.fresh) > 0 {
+	switch {
+	case len(t.fresh) > 1000: // what a large unit took is given back
+		t.own, t.fresh = map[K]R{}, nil
+	case len(t.fresh) > 0:
 		t.fresh = t.fresh[:0]
 		clear(t.own)
 	}

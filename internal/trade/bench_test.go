@@ -182,7 +182,7 @@ func insertRows(b *testing.B, database string, rows int, values func(i int) []an
 	}
 	for i := 0; i < rows; {
 		tx, err := db.Begin()
-		for end := min(i+rowsPerUnit, rows); i < end && err == nil; {
+		for end := min(i+sqliteRowsPerUnit, rows); i < end && err == nil; {
 			statement, n := one, 1
 			if end-i >= 16 {
 				statement, n = many, 16

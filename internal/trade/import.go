@@ -168,7 +168,8 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 		return err
 	}
 	if !res.overflow {
-		if f.RunID, err = im.writeRows(ctx, app, f, res); err == nil {
+		f.RunID, err = im.writeRows(ctx, app, f, res)
+		if err = errors.Join(err, res.Close()); err == nil { // the switch needs the room
 			err = im.finish(ctx, t, app, set, f, res)
 		}
 		if !errors.Is(err, money.ErrOverflow) {
@@ -196,8 +197,16 @@ func outcome(res *Result, partial bool) string {
 	return fileSuccess
 }
 
-// rowsPerUnit keeps the writer free for calls between the pieces of a file.
-const rowsPerUnit = 500
+// rowsPerUnit is how many rows are written at once. On SQLite that keeps the one writer free for calls between the pieces of
+// a file; PostgreSQL has writers beside it.
+func (im *Importer) rowsPerUnit() (rows, writers int) {
+	if im.DB.Shared() {
+		return 4000, 2
+	}
+	return sqliteRowsPerUnit, 1
+}
+
+const sqliteRowsPerUnit = 500
 
 // writeRows writes the accepted rows in the order of their table, under a run of their own. They begin to count when the file
 // names the run; those of a run that no file names are removed in the background.
@@ -213,39 +222,60 @@ func (im *Importer) writeRows(ctx context.Context, app pgdb.App, f pgdb.TradeFil
 		return 0, err
 	}
 	// While one piece is committed the next is made.
-	pieces := make(chan []pgdb.TradeRow, 1)
-	written := make(chan error, 1)
+	most, writers := im.rowsPerUnit()
+	pieces := make(chan []pgdb.TradeRow)
+	written := make(chan error, writers)
 	writing, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() {
-		var err error
-		for rows := range pieces {
-			if err == nil {
-				if err = im.DB.Do(ctx, store.Unit{Name: "trade rows", Judge: func(v *store.View) error { v.AddTradeRows(rows); return nil }}); err != nil {
-					cancel()
+	for range writers {
+		go func() {
+			var err error
+			for rows := range pieces {
+				if err == nil {
+					if err = im.DB.WriteTradeRows(ctx, runID, rows); err != nil {
+						cancel()
+					}
 				}
 			}
+			written <- err
+		}()
+	}
+	var piece []pgdb.TradeRow
+	var keys []byte // of the piece
+	hand := func() error {
+		select {
+		case pieces <- piece:
+			piece, keys = nil, nil
+			return nil
+		case <-writing.Done():
+			return ctx.Err() // or a writer's own, which is told below
 		}
-		written <- err
-	}()
+	}
 	err = res.EachRow(func(rows []Row) error {
-		for chunk := range slices.Chunk(rows, rowsPerUnit) {
-			piece, keys := make([]pgdb.TradeRow, len(chunk)), make([]byte, 0, 16*len(chunk))
-			for i, r := range chunk {
-				keys = append(keys, r.Item[:]...)
-				piece[i] = pgdb.TradeRow{App: app.ID, ItemKey: keys[16*i : 16*i+16], At: r.At, Returned: asInt(r.Amount < 0), RunID: runID, Part: int64(r.part),
-					Amount: r.Amount, Shipped: asInt(r.Shipped), ShipHash: r.ShipDetail, Line: int64(r.Line), RowOffset: r.Offset}
+		for i := range rows {
+			r := &rows[i]
+			if piece == nil {
+				piece, keys = make([]pgdb.TradeRow, 0, most), make([]byte, 0, 16*most)
 			}
-			select {
-			case pieces <- piece:
-			case <-writing.Done():
-				return ctx.Err() // or the writer's own, which is told below
+			keys = append(keys, r.Item[:]...)
+			piece = append(piece, pgdb.TradeRow{App: app.ID, ItemKey: keys[len(keys)-16 : len(keys) : len(keys)], At: r.At, Returned: asInt(r.Amount < 0), RunID: runID,
+				Part: int64(r.part), Amount: r.Amount, Shipped: asInt(r.Shipped), ShipHash: r.ShipDetail, Line: int64(r.Line), RowOffset: r.Offset})
+			if len(piece) == most {
+				if err := hand(); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
+	if err == nil && len(piece) > 0 {
+		err = hand()
+	}
 	close(pieces)
-	return runID, errors.Join(err, <-written)
+	for range writers {
+		err = errors.Join(err, <-written)
+	}
+	return runID, err
 }
 
 // RunQueue is the outbox queue of runs whose rows perhaps do not count.
@@ -371,8 +401,8 @@ func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set s
 					return err
 				}
 			}
-			if f.RunID != 0 { // unless it took a day, and its rows are being removed
-				if _, err := q.TakeTradeRun(ctx, f.RunID); err != nil {
+			if f.RunID != 0 { // unless it took a day and its rows are being removed, or a failover has lost some
+				if _, err := q.TakeTradeRun(ctx, pgdb.TakeTradeRunParams{ID: f.RunID, RowCount: int64(res.Fresh + res.Updates)}); err != nil {
 					return fmt.Errorf("run %d, it is judged again: %w", f.RunID, err)
 				}
 			}

@@ -33,10 +33,12 @@ const (
 )
 
 func (s *spool) Close() error {
-	if s.file == nil {
+	s.buckets = [len(s.buckets)]bucket{}
+	f := s.file
+	if s.file = nil; f == nil {
 		return nil
 	}
-	return s.file.Close()
+	return f.Close()
 }
 
 // add appends a row to its bucket.

@@ -293,7 +293,8 @@ type TradeRow struct {
 }
 
 type TradeRun struct {
-	ID    int64 `db:"id"`
-	App   int64 `db:"app"`
-	Swept int64 `db:"swept"`
+	ID       int64 `db:"id"`
+	App      int64 `db:"app"`
+	Swept    int64 `db:"swept"`
+	RowCount int64 `db:"row_count"`
 }

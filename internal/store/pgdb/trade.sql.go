@@ -20,6 +20,20 @@ func (q *Queries) AppHasRows(ctx context.Context, appID string) (bool, error) {
 	return exists, err
 }
 
+const countTradeRows = `-- name: CountTradeRows :exec
+UPDATE trade_run SET row_count = row_count + $1 WHERE id = $2
+`
+
+type CountTradeRowsParams struct {
+	More int64 `db:"more"`
+	ID   int64 `db:"id"`
+}
+
+func (q *Queries) CountTradeRows(ctx context.Context, arg CountTradeRowsParams) error {
+	_, err := q.db.Exec(ctx, countTradeRows, arg.More, arg.ID)
+	return err
+}
+
 const deleteResultFile = `-- name: DeleteResultFile :exec
 DELETE FROM result_file WHERE app_id = $1 AND name = $2
 `
@@ -163,7 +177,7 @@ func (q *Queries) InsertTradeRefused(ctx context.Context, arg InsertTradeRefused
 }
 
 const insertTradeRun = `-- name: InsertTradeRun :exec
-INSERT INTO trade_run (id, app, swept) VALUES ($1, $2, 0)
+INSERT INTO trade_run (id, app, swept, row_count) VALUES ($1, $2, 0, 0)
 `
 
 type InsertTradeRunParams struct {
@@ -526,13 +540,18 @@ func (q *Queries) SweepTradeRun(ctx context.Context, id int64) (int64, error) {
 }
 
 const takeTradeRun = `-- name: TakeTradeRun :one
-DELETE FROM trade_run WHERE id = $1 AND swept = 0 RETURNING id
+DELETE FROM trade_run WHERE id = $1 AND swept = 0 AND row_count = $2 RETURNING id
 `
 
-// A run is named by its file or swept, whichever comes first.
-func (q *Queries) TakeTradeRun(ctx context.Context, id int64) (int64, error) {
-	row := q.db.QueryRow(ctx, takeTradeRun, id)
-	var id_2 int64
-	err := row.Scan(&id_2)
-	return id_2, err
+type TakeTradeRunParams struct {
+	ID       int64 `db:"id"`
+	RowCount int64 `db:"row_count"`
+}
+
+// A run is named by its file or swept, whichever comes first, and named only with all its rows.
+func (q *Queries) TakeTradeRun(ctx context.Context, arg TakeTradeRunParams) (int64, error) {
+	row := q.db.QueryRow(ctx, takeTradeRun, arg.ID, arg.RowCount)
+	var id int64
+	err := row.Scan(&id)
+	return id, err
 }

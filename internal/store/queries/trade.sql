@@ -28,11 +28,14 @@ ORDER BY r.item_key, r.at, r.returned, r.run_id LIMIT sqlc.arg(most);
 SELECT CAST(COALESCE(MAX(booked_no), 0) + 1 AS bigint) AS no FROM trade_file WHERE app_id = sqlc.arg(app_id);
 
 -- name: InsertTradeRun :exec
-INSERT INTO trade_run (id, app, swept) VALUES (sqlc.arg(id), sqlc.arg(app), 0);
+INSERT INTO trade_run (id, app, swept, row_count) VALUES (sqlc.arg(id), sqlc.arg(app), 0, 0);
 
--- A run is named by its file or swept, whichever comes first.
+-- name: CountTradeRows :exec
+UPDATE trade_run SET row_count = row_count + sqlc.arg(more) WHERE id = sqlc.arg(id);
+
+-- A run is named by its file or swept, whichever comes first, and named only with all its rows.
 -- name: TakeTradeRun :one
-DELETE FROM trade_run WHERE id = sqlc.arg(id) AND swept = 0 RETURNING id;
+DELETE FROM trade_run WHERE id = sqlc.arg(id) AND swept = 0 AND row_count = sqlc.arg(row_count) RETURNING id;
 
 -- name: SweepTradeRun :one
 UPDATE trade_run SET swept = 1 WHERE id = sqlc.arg(id) RETURNING app;
