@@ -69,11 +69,12 @@ bench: ## the figures, each with what it was measured by
 	$(GO) test ./internal/op -run '^$$' -bench FullBooks -benchtime 20000x -postings $${POSTINGS:-1000000} -timeout 60m
 	$(GO) test ./internal/gate -run '^$$' -bench WithoutRSA -benchtime 10000x
 	$(GO) test ./internal/content -run '^$$' -bench . -benchtime 5x
-	$(GO) test ./internal/server -run '^$$' -bench . -benchtime 2s
+	$(GO) test ./internal/server -run '^$$' -bench 'Calls$$|Start' -benchtime 2s
 
 .PHONY: bench-files
-bench-files: ## trade files of up to ROWS rows (default 1000000): judged, booked and reported, beside what they are held against
+bench-files: ## trade files of up to ROWS rows (default 1000000): judged, booked and reported, beside what they are held against; and calls beside one
 	$(GO) test ./internal/trade -run '^$$' -bench 'CSV|Check|Stored|Files' -benchtime 1x -rows $${ROWS:-1000000} -timeout 60m
+	$(GO) test ./internal/server -run '^$$' -bench BesideFile -benchtime 1000x -rows $${ROWS:-1000000} -timeout 60m
 
 .PHONY: try-failover
 try-failover: ## a PostgreSQL cluster from deploy/ loses its primary, and no acknowledged row (Debian packages, 90 s)

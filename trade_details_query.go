@@ -21,6 +21,7 @@ type TradeDetailsQueryReply struct {
 	RejectedRows string     `json:"rejectedRows,omitempty" doc:"rows with an error"`
 	Attempt      string     `json:"attempt,omitempty" doc:"1 for the first content under this requestNo"`
 	FailReason   string     `json:"failReason,omitempty" doc:"a fault of the whole file"`
+	Progress     string     `json:"progress,omitempty" doc:"while PROCESSING: how many percent of the work are done, an estimate"`
 }
 
 // FileStatus is where a trade file stands.

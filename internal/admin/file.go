@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 	"github.com/openinfinia/infinia/internal/trade"
 )
@@ -36,9 +37,10 @@ type File struct {
 // FileDetail is a file with its rows by seller and currency, and the other contents that came under its requestNo.
 type FileDetail struct {
 	File
-	Parts   []FilePart      `json:"parts"`
-	Broken  []trade.Broken  `json:"broken" doc:"what is wrong with it by rule: faults of the file first, then errors, then warnings"`
-	Refused []RefusedUpload `json:"refused"`
+	Progress int64           `json:"progress,omitempty" doc:"while PROCESSING: how many percent of the work are done, an estimate"`
+	Parts    []FilePart      `json:"parts"`
+	Broken   []trade.Broken  `json:"broken" doc:"what is wrong with it by rule: faults of the file first, then errors, then warnings"`
+	Refused  []RefusedUpload `json:"refused"`
 }
 
 // FilePart counts the rows of one seller in one currency.
@@ -92,6 +94,11 @@ func fileDetail(ctx context.Context, q *pgdb.Queries, id int64) (d FileDetail, e
 	d = FileDetail{File: showFile(row), Parts: []FilePart{}, Refused: []RefusedUpload{}}
 	if d.Broken, err = trade.BrokenOf(row); err != nil {
 		return d, err
+	}
+	if d.Status == string(infinia.FileProcessing) {
+		if d.Progress, err = trade.Progress(ctx, q, row); err != nil {
+			return d, err
+		}
 	}
 	for _, p := range parts {
 		d.Parts = append(d.Parts, FilePart{SellerID: p.SellerID, Currency: p.Currency, TotalRows: p.TotalRows, AcceptedRows: p.AcceptedRows, RejectedRows: p.RejectedRows})

@@ -20,6 +20,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -58,6 +59,7 @@ type Gate struct {
 	verify   chan struct{}
 	rsa      rsaEngine
 	mux      *http.ServeMux
+	underWay atomic.Int64 // calls
 }
 
 // rsaEngine is what a call costs most of: one place to put a faster one, and to measure the rest without.
@@ -97,6 +99,9 @@ func New(cfg Config) *Gate {
 // ServeHTTP serves the paths relative to the base URL that ends in /api.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
 
+// Busy says whether calls are under way.
+func (g *Gate) Busy() bool { return g.underWay.Load() > 0 }
+
 // Close writes the calls that are still to be recorded.
 func (g *Gate) Close() { g.recorder.close() }
 
@@ -117,6 +122,8 @@ type call struct {
 }
 
 func (g *Gate) serve(w http.ResponseWriter, r *http.Request, o op.Operation) {
+	g.underWay.Add(1)
+	defer g.underWay.Add(-1)
 	c := &call{o: o, trace: traceID(), address: g.Address(r), began: time.Now(), caller: &store.Caller{}}
 	reply, err := g.run(w, r, c)
 	resp, answer := g.respond(c, reply, err)

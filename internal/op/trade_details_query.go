@@ -22,7 +22,9 @@ func tradeDetailsQuery(ctx context.Context, e *Engine, q *pgdb.Queries, appID st
 	rep = infinia.TradeDetailsQueryReply{Status: trade.Status(f.State), RequestNo: f.RequestNo, SellerID: cmp.Or(r.SellerID, f.SellerID),
 		Currency: cmp.Or(r.Currency, f.Currency), Attempt: strconv.FormatInt(f.Attempt, 10), FailReason: f.FailReason}
 	if rep.Status == infinia.FileProcessing {
-		return rep, nil
+		percent, err := trade.Progress(ctx, q, f)
+		rep.Progress = strconv.FormatInt(percent, 10)
+		return rep, err
 	}
 	total, accepted, rejected := f.TotalRows, f.AcceptedRows, f.RejectedRows
 	if r.SellerID != "" || r.Currency != "" {

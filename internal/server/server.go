@@ -218,7 +218,7 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 	s.gate = gate.New(gate.Config{Engine: s.Engine, Log: cfg.Log, Metrics: reg, Sandbox: cfg.Sandbox, Faults: faults, Paths: cfg.Paths, BehindProxy: cfg.BehindProxy,
 		CallsPerSecond: cfg.CallsPerSecond, RequestDataMost: cfg.RequestDataMost})
 
-	importer := &trade.Importer{DB: s.DB}
+	importer := &trade.Importer{DB: s.DB, Busy: s.gate.Busy, Metrics: trade.NewMetrics(reg)}
 	files, sftpListener, err := s.intake(ctx, cfg, reg, importer)
 	if err != nil {
 		return nil, err

@@ -23,6 +23,10 @@ import (
 // Settings are the app's choices that a check depends on.
 type Settings struct {
 	Zone *time.Location // of times written without one; +08:00 when nil
+
+	// Rest, if it is set, is called by each goroutine between two pieces of work with the time that the last one took. The
+	// next begins when it returns.
+	Rest func(worked time.Duration)
 }
 
 // Row is a sound row that is to be booked, or that changes the shipping fields of one booked before. It keeps what is judged
@@ -231,6 +235,7 @@ func (l *listed) room(warning bool) bool {
 // rows once more: that costs less than keeping every problem of a large file in memory.
 type checker struct {
 	zone    *time.Location
+	rest    func(worked time.Duration)
 	enc     encoding
 	header  header
 	known   Known
@@ -311,7 +316,10 @@ func Check(src io.ReadSeeker, set Settings, known Known) (_ *Result, err error) 
 	if set.Zone == nil {
 		set.Zone = time.FixedZone("+08:00", 8*60*60)
 	}
-	c := &checker{zone: set.Zone, known: known, enc: enc, bound: &bound{known: make(map[Binding]bool)}, seed: maphash.MakeSeed()}
+	if set.Rest == nil {
+		set.Rest = func(time.Duration) {}
+	}
+	c := &checker{zone: set.Zone, rest: set.Rest, known: known, enc: enc, bound: &bound{known: make(map[Binding]bool)}, seed: maphash.MakeSeed()}
 	res := &Result{checker: c, spool: &spool{}, partNos: make(map[Binding]int32), tally: tally{}}
 	defer func() {
 		if err != nil {
@@ -395,6 +403,8 @@ func (c *checker) heading(split *splitter) (record, error) {
 
 // judgeBatch judges each row by itself, and then whether the sellers of the batch are bound.
 func (c *checker) judgeBatch(b *batch) error {
+	began := time.Now()
+	defer func() { c.rest(time.Since(began)) }()
 	b.judged = b.judged[:0]
 	var of []Binding
 	asked := make(map[Binding]bool)

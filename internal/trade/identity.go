@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/openinfinia/infinia/money"
 )
@@ -103,6 +104,8 @@ type bench struct {
 
 // judgeBucket leaves in the bucket only what an importer has to write.
 func (b *bench) judgeBucket(bucket int) (err error) {
+	began := time.Now()
+	defer func() { b.checker.rest(time.Since(began)) }()
 	if b.rows, err = b.spool.rows(bucket, b.rows); err != nil || len(b.rows) == 0 {
 		return err
 	}

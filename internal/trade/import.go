@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/openinfinia/infinia"
@@ -37,7 +38,9 @@ const (
 
 // Importer judges complete uploads, one at a time for each app, and books what they tell.
 type Importer struct {
-	DB *store.DB
+	DB      *store.DB
+	Busy    func() bool // says whether calls are under way, which go first; may be nil
+	Metrics *Metrics    // may be nil
 }
 
 // FileQueue is the outbox queue of an app's files; ResultQueue is that of the result files to be written for them.
@@ -141,12 +144,20 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	if err != nil {
 		return err
 	}
+	p := &progress{}
+	stop := sync.OnceFunc(im.tell(ctx, f, p))
+	defer stop()
+	reading := progressReader{src, p}
 	books := booked{ctx, im.DB, app}
-	res, err := Check(src, Settings{Zone: set.Location()}, Known{Bound: books.bound, Booked: books.rows})
+	p.step(500, f.Size)
+	res, err := Check(reading, Settings{Zone: set.Location(), Rest: im.rest}, Known{Bound: books.bound, Booked: books.rows})
 	if err != nil {
 		return err
 	}
 	defer res.Close()
+	if im.Metrics != nil {
+		im.Metrics.judged.Add(float64(res.Total))
+	}
 	f.State = outcome(res, set.AcceptPartial)
 	f.TotalRows, f.AcceptedRows, f.RejectedRows, f.FailReason = int64(res.Total), int64(res.Accepted), int64(res.Rejected), res.FailReason()
 	if f.Broken, err = textOf(res.Broken); err != nil {
@@ -157,18 +168,22 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	}
 	if res.Rejected > 0 || len(res.FileProblems) > 0 {
 		// All rows where one bad row refuses the file, else the rejected ones. The switch tells of it.
-		if f.ErrorsID, err = content.Write(ctx, im.DB, func(w io.Writer) error { return WriteErrorFile(w, src, res, f.State == fileFailed) }); err != nil {
+		p.step(750, f.Size)
+		if f.ErrorsID, err = content.Write(ctx, im.DB, func(w io.Writer) error { return WriteErrorFile(w, reading, res, f.State == fileFailed) }); err != nil {
 			return err
 		}
 	}
 	if f.State == fileFailed { // its error file has the warnings
+		stop()
 		return im.fail(ctx, t, app, set, f, res, f.FailReason)
 	}
 	if f.Warnings, err = textOf(warnings(res)); err != nil {
 		return err
 	}
 	if !res.overflow {
-		f.RunID, err = im.writeRows(ctx, app, f, res)
+		p.step(1000, int64(res.Fresh+res.Updates))
+		f.RunID, err = im.writeRows(ctx, app, p, res)
+		stop()
 		if err = errors.Join(err, res.Close()); err == nil { // the switch needs the room
 			err = im.finish(ctx, t, app, set, f, res)
 		}
@@ -176,6 +191,7 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 			return err
 		}
 	}
+	stop()
 	// No row is wrong by itself, but together they are more than an account can hold. Nothing was booked.
 	return im.fail(ctx, t, app, set, f, res, "file: the amounts of one seller and currency sum to more than can be booked; check them, they are beyond 92 quadrillion minor units")
 }
@@ -210,7 +226,7 @@ const sqliteRowsPerUnit = 500
 
 // writeRows writes the accepted rows in the order of their table, under a run of their own. They begin to count when the file
 // names the run; those of a run that no file names are removed in the background.
-func (im *Importer) writeRows(ctx context.Context, app pgdb.App, f pgdb.TradeFile, res *Result) (runID int64, err error) {
+func (im *Importer) writeRows(ctx context.Context, app pgdb.App, p *progress, res *Result) (runID int64, err error) {
 	if res.Fresh+res.Updates == 0 {
 		return 0, nil
 	}
@@ -231,11 +247,19 @@ func (im *Importer) writeRows(ctx context.Context, app pgdb.App, f pgdb.TradeFil
 		go func() {
 			var err error
 			for rows := range pieces {
-				if err == nil {
-					if err = im.DB.WriteTradeRows(ctx, runID, rows); err != nil {
-						cancel()
-					}
+				if err != nil {
+					continue
 				}
+				began := time.Now()
+				if err = im.DB.WriteTradeRows(ctx, runID, rows); err != nil {
+					cancel()
+					continue
+				}
+				p.add(int64(len(rows)))
+				if im.Metrics != nil {
+					im.Metrics.written.Add(float64(len(rows)))
+				}
+				im.rest(time.Since(began))
 			}
 			written <- err
 		}()
@@ -396,6 +420,9 @@ func (im *Importer) finish(ctx context.Context, t pgdb.Task, app pgdb.App, set s
 				}
 			}
 			v.Files.Put(f.ID, f)
+			if err := q.DeleteTradeProgress(ctx, f.ID); err != nil {
+				return err
+			}
 			if f.ErrorsID != 0 {
 				if err := content.Refer(ctx, q, f.ErrorsID); err != nil {
 					return err

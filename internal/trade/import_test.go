@@ -142,7 +142,7 @@ func (r *importRig) leave(f pgdb.TradeFile, rows string) (runID int64) {
 		r.Fatal(err)
 	}
 	defer res.Close()
-	if runID, err = r.im.writeRows(r.Context(), pgdb.App{ID: r.app()}, f, res); err != nil {
+	if runID, err = r.im.writeRows(r.Context(), pgdb.App{ID: r.app()}, &progress{}, res); err != nil {
 		r.Fatal(err)
 	}
 	return runID
@@ -254,7 +254,7 @@ func TestStoppedWhileRowsAreWritten(t *testing.T) {
 		defer cancel()
 		written := make(chan error)
 		go func() {
-			_, err := r.im.writeRows(ctx, pgdb.App{ID: r.app()}, pgdb.TradeFile{}, res)
+			_, err := r.im.writeRows(ctx, pgdb.App{ID: r.app()}, &progress{}, res)
 			written <- err
 		}()
 		storetest.Until(t, "the first rows", func() bool { return len(r.rowsOfRuns()) > 0 })
