@@ -45,6 +45,7 @@ func TestPlans(t *testing.T) {
 		{"content.sql", "DeleteContentChunks", "c USING COVERING INDEX sqlite_autoindex_content_chunk_1 (content_id=?)"},
 		{"outbox.sql", "ListQueues", "t USING COVERING INDEX task_queue (queue=?)"},
 		{"outbox.sql", "ListDueTasks", "task USING INDEX task_queue (queue=? AND due_at<?)"},
+		{"binding.sql", "ListBoundOfSellers", "binding USING INDEX binding_seller (app_id=? AND seller_id=?)"},
 		{"binding.sql", "FindBindingByLink", "binding USING INDEX binding_link (link_hash=?)"},
 	} {
 		rows, err := db.engine.(*sqlite).readPool.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+text(c.file, c.name))

@@ -481,16 +481,20 @@ type booked struct {
 
 func (b booked) bound(of []Binding) (map[Binding]bool, error) {
 	bound := make(map[Binding]bool, len(of))
-	for chunk := range slices.Chunk(of, 100) {
-		if err := b.db.Read(b.ctx, func(q *pgdb.Queries) error {
-			for _, k := range chunk {
-				bindings, err := q.ListBindingsOfSeller(b.ctx, pgdb.ListBindingsOfSellerParams{AppID: b.app.AppID, SellerID: k.SellerID})
-				if err != nil {
-					return err
-				}
-				bound[k] = EverBound(bindings, string(k.Currency))
+	for len(of) > 0 {
+		var s [16]string
+		for i := range s {
+			s[i] = of[min(i, len(of)-1)].SellerID
+		}
+		of = of[min(len(s), len(of)):]
+		if err := b.db.ReadOne(b.ctx, func(q *pgdb.Queries) error {
+			rows, err := q.ListBoundOfSellers(b.ctx, pgdb.ListBoundOfSellersParams{AppID: b.app.AppID,
+				Seller1: s[0], Seller2: s[1], Seller3: s[2], Seller4: s[3], Seller5: s[4], Seller6: s[5], Seller7: s[6], Seller8: s[7],
+				Seller9: s[8], Seller10: s[9], Seller11: s[10], Seller12: s[11], Seller13: s[12], Seller14: s[13], Seller15: s[14], Seller16: s[15]})
+			for _, r := range rows {
+				bound[Binding{r.SellerID, money.Currency(r.Currency)}] = true
 			}
-			return nil
+			return err
 		}); err != nil {
 			return nil, err
 		}

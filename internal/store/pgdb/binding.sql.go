@@ -132,6 +132,75 @@ func (q *Queries) ListBindingsOfSeller(ctx context.Context, arg ListBindingsOfSe
 	return items, nil
 }
 
+const listBoundOfSellers = `-- name: ListBoundOfSellers :many
+SELECT DISTINCT seller_id, currency FROM binding WHERE app_id = $1 AND bound_at > 0
+    AND seller_id IN ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+`
+
+type ListBoundOfSellersParams struct {
+	AppID    string `db:"app_id"`
+	Seller1  string `db:"seller_1"`
+	Seller2  string `db:"seller_2"`
+	Seller3  string `db:"seller_3"`
+	Seller4  string `db:"seller_4"`
+	Seller5  string `db:"seller_5"`
+	Seller6  string `db:"seller_6"`
+	Seller7  string `db:"seller_7"`
+	Seller8  string `db:"seller_8"`
+	Seller9  string `db:"seller_9"`
+	Seller10 string `db:"seller_10"`
+	Seller11 string `db:"seller_11"`
+	Seller12 string `db:"seller_12"`
+	Seller13 string `db:"seller_13"`
+	Seller14 string `db:"seller_14"`
+	Seller15 string `db:"seller_15"`
+	Seller16 string `db:"seller_16"`
+}
+
+type ListBoundOfSellersRow struct {
+	SellerID string `db:"seller_id"`
+	Currency string `db:"currency"`
+}
+
+// Which of up to 16 sellers are, or once were, bound, and in which currencies; one may be named several times.
+func (q *Queries) ListBoundOfSellers(ctx context.Context, arg ListBoundOfSellersParams) ([]ListBoundOfSellersRow, error) {
+	rows, err := q.db.Query(ctx, listBoundOfSellers,
+		arg.AppID,
+		arg.Seller1,
+		arg.Seller2,
+		arg.Seller3,
+		arg.Seller4,
+		arg.Seller5,
+		arg.Seller6,
+		arg.Seller7,
+		arg.Seller8,
+		arg.Seller9,
+		arg.Seller10,
+		arg.Seller11,
+		arg.Seller12,
+		arg.Seller13,
+		arg.Seller14,
+		arg.Seller15,
+		arg.Seller16,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListBoundOfSellersRow
+	for rows.Next() {
+		var i ListBoundOfSellersRow
+		if err := rows.Scan(&i.SellerID, &i.Currency); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const pageBindings = `-- name: PageBindings :many
 SELECT id, app_id, seller_id, currency, request_no, seller_cert_no, seller_name, store_name, store_url, entity_type, country, note, backlink_url, state, fail_reason, link_hash, link_expires_at, consent, created_at, confirm_by, confirmed_at, decided_at, bound_at FROM binding WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR seller_id = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
 `
