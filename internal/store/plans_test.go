@@ -16,8 +16,8 @@ import (
 	"github.com/openinfinia/infinia/internal/storetest"
 )
 
-// TestPlans: the queries that run once for every row of a trade file, and at every wake of the outbox, find their rows by
-// an index made for them.
+// TestPlans: the queries that run once for every row of a trade file, at every wake of the outbox, and among all rows that
+// were ever filed, find their rows by an index made for them.
 func TestPlans(t *testing.T) {
 	db := open(t, filepath.Join(t.TempDir(), "books.db"))
 	text := func(file, name string) string {
@@ -31,6 +31,7 @@ func TestPlans(t *testing.T) {
 		}
 		_, query, _ = strings.Cut(query, "\n")
 		query, _, _ = strings.Cut(query, ";")
+		query = regexp.MustCompile(`sqlc\.embed\((\w+)\)`).ReplaceAllString(query, "$1.*")
 		return regexp.MustCompile(`sqlc\.arg\((\w+)\)`).ReplaceAllString(query, "1")
 	}
 	for _, c := range []struct{ file, name, want string }{
@@ -38,6 +39,14 @@ func TestPlans(t *testing.T) {
 		{"trade.sql", "PageItemsOfApp", "trade_row USING PRIMARY KEY (app=? AND item_key>?)"},
 		{"trade.sql", "DeleteRowsOfRun", "trade_row USING PRIMARY KEY (app=? AND item_key>? AND item_key<?)"},
 		{"trade.sql", "NextBookedNo", "trade_file USING COVERING INDEX trade_file_booked (app_id=?)"},
+		{"trade.sql", "ListRowsOfItem", "r USING PRIMARY KEY (app=? AND item_key=?)"},
+		{"trade.sql", "SumRowsOfItem", "r USING PRIMARY KEY (app=? AND item_key=?)"},
+		{"trade.sql", "ListRowsOfIdentity", "r USING PRIMARY KEY (app=? AND item_key=? AND at=? AND returned=?)"},
+		{"trade.sql", "ListFilesOfSeller", "f USING COVERING INDEX trade_file_booked (app_id=? AND booked_no=?)"},
+		{"trade.sql", "ListFilesOfSeller", "f USING COVERING INDEX trade_file_booked (app_id=? AND booked_no>?)"},
+		{"trade.sql", "ListFilesOfSeller", "p USING PRIMARY KEY (file_id=?)"},
+		{"ledger.sql", "ListHeldSharesOf", "t USING INDEX task_queue (queue=?)"},
+		{"admin.sql", "SearchPostingsOfAccount", "p USING INTEGER PRIMARY KEY (rowid=?)"},
 		{"trade.sql", "ListResultFiles", "r USING PRIMARY KEY (app_id=?)"},
 		{"content.sql", "ContentInUse", "f USING COVERING INDEX trade_file_content (content_id=?)"},
 		{"content.sql", "ContentInUse", "f USING COVERING INDEX trade_file_errors (errors_id=?)"},

@@ -7,6 +7,8 @@ import (
 
 // Entitlement is what a seller may receive in one currency, in minor units.
 type Entitlement struct {
+	Shipped    int64 // filed as Shipped, returns taken off
+	Unshipped  int64 // filed as Not Shipped, returns taken off
 	Trade      int64 // accepted trades that count, returns taken off, before the cap
 	Allowed    int64 // Trade under the cap
 	Shared     int64 // settled shares
@@ -18,7 +20,7 @@ type Entitlement struct {
 // Entitled computes what a seller may receive from the books: what was filed (shipped and not), used, and held for shares
 // in process. It is computed whenever it is needed and stored nowhere, so that the cap may change.
 func Entitled(set store.Settings, shipped, unshipped, used, held int64) (Entitlement, error) {
-	e := Entitlement{Trade: shipped, Shared: used, Processing: held}
+	e := Entitlement{Shipped: shipped, Unshipped: unshipped, Trade: shipped, Shared: used, Processing: held}
 	var err error
 	if !set.IgnoreUnshipped {
 		if e.Trade, err = money.Add(shipped, unshipped); err != nil {

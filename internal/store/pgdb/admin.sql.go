@@ -243,3 +243,96 @@ func (q *Queries) PagePostingsWithAccounts(ctx context.Context, arg PagePostings
 	}
 	return items, nil
 }
+
+const searchPostingsOfAccount = `-- name: SearchPostingsOfAccount :many
+WITH RECURSIVE chain (id, place) AS (
+    SELECT p.id, 1 FROM posting p WHERE p.id = $3 AND p.at >= $4
+    UNION ALL
+    SELECT p.id, c.place + 1 FROM chain c JOIN posting b ON b.id = c.id
+        JOIN posting p ON p.id = CASE WHEN b.from_id = $5 THEN b.from_before_id ELSE b.to_before_id END
+    WHERE c.place < CAST($6 AS integer) AND p.at >= $4
+)
+SELECT p.id, p.purpose, p.record_id, p.amount, p.from_id, p.from_no, p.from_balance, p.to_id, p.to_no, p.to_balance, p.at, p.from_before_id, p.to_before_id, a.app_id, a.currency, a.kind AS from_kind, a.seller_id AS from_seller_id, b.kind AS to_kind, b.seller_id AS to_seller_id
+FROM chain c JOIN posting p ON p.id = c.id JOIN account a ON a.id = p.from_id JOIN account b ON b.id = p.to_id
+WHERE p.at <= $1 AND (CAST($2 AS bigint) = 0 OR p.record_id = $2)
+ORDER BY c.place
+`
+
+type SearchPostingsOfAccountParams struct {
+	Until     int64 `db:"until"`
+	RecordID  int64 `db:"record_id"`
+	FirstID   int64 `db:"first_id"`
+	Since     int64 `db:"since"`
+	AccountID int64 `db:"account_id"`
+	Far       int32 `db:"far"`
+}
+
+type SearchPostingsOfAccountRow struct {
+	ID           int64  `db:"id"`
+	Purpose      string `db:"purpose"`
+	RecordID     int64  `db:"record_id"`
+	Amount       int64  `db:"amount"`
+	FromID       int64  `db:"from_id"`
+	FromNo       int64  `db:"from_no"`
+	FromBalance  int64  `db:"from_balance"`
+	ToID         int64  `db:"to_id"`
+	ToNo         int64  `db:"to_no"`
+	ToBalance    int64  `db:"to_balance"`
+	At           int64  `db:"at"`
+	FromBeforeID int64  `db:"from_before_id"`
+	ToBeforeID   int64  `db:"to_before_id"`
+	AppID        string `db:"app_id"`
+	Currency     string `db:"currency"`
+	FromKind     string `db:"from_kind"`
+	FromSellerID string `db:"from_seller_id"`
+	ToKind       string `db:"to_kind"`
+	ToSellerID   string `db:"to_seller_id"`
+}
+
+// An account's postings from one time to another, for a record or (0) all. At most as many as far are walked over.
+func (q *Queries) SearchPostingsOfAccount(ctx context.Context, arg SearchPostingsOfAccountParams) ([]SearchPostingsOfAccountRow, error) {
+	rows, err := q.db.Query(ctx, searchPostingsOfAccount,
+		arg.Until,
+		arg.RecordID,
+		arg.FirstID,
+		arg.Since,
+		arg.AccountID,
+		arg.Far,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SearchPostingsOfAccountRow
+	for rows.Next() {
+		var i SearchPostingsOfAccountRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Purpose,
+			&i.RecordID,
+			&i.Amount,
+			&i.FromID,
+			&i.FromNo,
+			&i.FromBalance,
+			&i.ToID,
+			&i.ToNo,
+			&i.ToBalance,
+			&i.At,
+			&i.FromBeforeID,
+			&i.ToBeforeID,
+			&i.AppID,
+			&i.Currency,
+			&i.FromKind,
+			&i.FromSellerID,
+			&i.ToKind,
+			&i.ToSellerID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

@@ -187,6 +187,64 @@ func (q *Queries) ListAccountsOf(ctx context.Context, arg ListAccountsOfParams) 
 	return items, nil
 }
 
+const listHeldSharesOf = `-- name: ListHeldSharesOf :many
+SELECT s.id, s.app_id, s.request_no, s.seller_id, s.currency, s.amount, s.note, s.binding_id, s.state, s.fail_code, s.allowed, s.committed, s.cap, s.day, s.accepted_at, s.finished_at FROM task t JOIN share s ON s.id = t.record_id
+WHERE t.queue = $1 AND s.app_id = $2 AND s.seller_id = $3 AND s.currency = $4
+ORDER BY s.id DESC LIMIT $5
+`
+
+type ListHeldSharesOfParams struct {
+	Queue    string `db:"queue"`
+	AppID    string `db:"app_id"`
+	SellerID string `db:"seller_id"`
+	Currency string `db:"currency"`
+	Most     int32  `db:"most"`
+}
+
+// A share that is held waits in the queue of settlements.
+func (q *Queries) ListHeldSharesOf(ctx context.Context, arg ListHeldSharesOfParams) ([]Share, error) {
+	rows, err := q.db.Query(ctx, listHeldSharesOf,
+		arg.Queue,
+		arg.AppID,
+		arg.SellerID,
+		arg.Currency,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Share
+	for rows.Next() {
+		var i Share
+		if err := rows.Scan(
+			&i.ID,
+			&i.AppID,
+			&i.RequestNo,
+			&i.SellerID,
+			&i.Currency,
+			&i.Amount,
+			&i.Note,
+			&i.BindingID,
+			&i.State,
+			&i.FailCode,
+			&i.Allowed,
+			&i.Committed,
+			&i.Cap,
+			&i.Day,
+			&i.AcceptedAt,
+			&i.FinishedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const pageAccounts = `-- name: PageAccounts :many
 SELECT id, app_id, kind, seller_id, currency, balance, held, last_no, last_at, day, day_amount, last_posting_id FROM account WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR kind = $3) AND (CAST($4 AS text) = '' OR seller_id = $4) AND (CAST($5 AS text) = '' OR currency = $5) ORDER BY id DESC LIMIT $6
 `

@@ -190,6 +190,83 @@ func (q *Queries) InsertTradeRun(ctx context.Context, arg InsertTradeRunParams) 
 	return err
 }
 
+const listFilesOfSeller = `-- name: ListFilesOfSeller :many
+WITH newest AS (
+    SELECT failed.id FROM (SELECT f.id FROM trade_file f WHERE f.app_id = $3 AND f.booked_no = 0 ORDER BY f.id DESC LIMIT $4) AS failed
+    UNION ALL
+    SELECT booked.id FROM (SELECT f.id FROM trade_file f WHERE f.app_id = $3 AND f.booked_no > 0 ORDER BY f.booked_no DESC LIMIT $4) AS booked
+)
+SELECT trade_file.id, trade_file.app_id, trade_file.request_no, trade_file.attempt, trade_file.state, trade_file.sha256, trade_file.size, trade_file.seller_id, trade_file.currency, trade_file.total_rows, trade_file.accepted_rows, trade_file.rejected_rows, trade_file.fail_reason, trade_file.warnings, trade_file.received_at, trade_file.finished_at, trade_file.content_id, trade_file.errors_id, trade_file.run_id, trade_file.booked_no, trade_file.broken, CAST(COALESCE(p.total_rows, 0) AS bigint) AS rows_of_seller, CAST(COALESCE(p.accepted_rows, 0) AS bigint) AS accepted_of_seller
+FROM newest n JOIN trade_file ON trade_file.id = n.id
+    LEFT JOIN trade_part p ON p.file_id = n.id AND p.seller_id = $1 AND p.currency = $2
+WHERE p.file_id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM trade_part any_part WHERE any_part.file_id = n.id)
+ORDER BY trade_file.id DESC
+`
+
+type ListFilesOfSellerParams struct {
+	SellerID string `db:"seller_id"`
+	Currency string `db:"currency"`
+	AppID    string `db:"app_id"`
+	Most     int32  `db:"most"`
+}
+
+type ListFilesOfSellerRow struct {
+	TradeFile        TradeFile `db:"trade_file"`
+	RowsOfSeller     int64     `db:"rows_of_seller"`
+	AcceptedOfSeller int64     `db:"accepted_of_seller"`
+}
+
+// Of the newest accepted files of an app and the newest others, those that have a seller's rows, or perhaps have some: nobody
+// has read them yet, or nobody could.
+func (q *Queries) ListFilesOfSeller(ctx context.Context, arg ListFilesOfSellerParams) ([]ListFilesOfSellerRow, error) {
+	rows, err := q.db.Query(ctx, listFilesOfSeller,
+		arg.SellerID,
+		arg.Currency,
+		arg.AppID,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListFilesOfSellerRow
+	for rows.Next() {
+		var i ListFilesOfSellerRow
+		if err := rows.Scan(
+			&i.TradeFile.ID,
+			&i.TradeFile.AppID,
+			&i.TradeFile.RequestNo,
+			&i.TradeFile.Attempt,
+			&i.TradeFile.State,
+			&i.TradeFile.SHA256,
+			&i.TradeFile.Size,
+			&i.TradeFile.SellerID,
+			&i.TradeFile.Currency,
+			&i.TradeFile.TotalRows,
+			&i.TradeFile.AcceptedRows,
+			&i.TradeFile.RejectedRows,
+			&i.TradeFile.FailReason,
+			&i.TradeFile.Warnings,
+			&i.TradeFile.ReceivedAt,
+			&i.TradeFile.FinishedAt,
+			&i.TradeFile.ContentID,
+			&i.TradeFile.ErrorsID,
+			&i.TradeFile.RunID,
+			&i.TradeFile.BookedNo,
+			&i.TradeFile.Broken,
+			&i.RowsOfSeller,
+			&i.AcceptedOfSeller,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listResultFiles = `-- name: ListResultFiles :many
 SELECT r.name, r.written_at, c.size FROM result_file r JOIN content c ON c.id = r.content_id
 WHERE r.app_id = $1 ORDER BY r.name
@@ -211,6 +288,122 @@ func (q *Queries) ListResultFiles(ctx context.Context, appID string) ([]ListResu
 	for rows.Next() {
 		var i ListResultFilesRow
 		if err := rows.Scan(&i.Name, &i.WrittenAt, &i.Size); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listRowsOfIdentity = `-- name: ListRowsOfIdentity :many
+SELECT r.run_id, r.row_offset, r.line, f.id AS file_id, f.request_no, f.attempt, f.booked_no
+FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id
+WHERE r.app = $1 AND r.item_key = $2 AND r.at = $3 AND r.returned = $4
+ORDER BY f.booked_no DESC
+`
+
+type ListRowsOfIdentityParams struct {
+	App      int64  `db:"app"`
+	ItemKey  []byte `db:"item_key"`
+	At       int64  `db:"at"`
+	Returned int64  `db:"returned"`
+}
+
+type ListRowsOfIdentityRow struct {
+	RunID     int64  `db:"run_id"`
+	RowOffset int64  `db:"row_offset"`
+	Line      int64  `db:"line"`
+	FileID    int64  `db:"file_id"`
+	RequestNo string `db:"request_no"`
+	Attempt   int64  `db:"attempt"`
+	BookedNo  int64  `db:"booked_no"`
+}
+
+func (q *Queries) ListRowsOfIdentity(ctx context.Context, arg ListRowsOfIdentityParams) ([]ListRowsOfIdentityRow, error) {
+	rows, err := q.db.Query(ctx, listRowsOfIdentity,
+		arg.App,
+		arg.ItemKey,
+		arg.At,
+		arg.Returned,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListRowsOfIdentityRow
+	for rows.Next() {
+		var i ListRowsOfIdentityRow
+		if err := rows.Scan(
+			&i.RunID,
+			&i.RowOffset,
+			&i.Line,
+			&i.FileID,
+			&i.RequestNo,
+			&i.Attempt,
+			&i.BookedNo,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listRowsOfItem = `-- name: ListRowsOfItem :many
+SELECT r.at, r.amount, r.shipped, r.line, p.currency, f.id AS file_id, f.request_no, f.attempt, f.booked_no,
+    CAST(MAX(f.booked_no) OVER (PARTITION BY r.at, r.returned) AS bigint) AS newest_no
+FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id JOIN trade_part p ON p.file_id = f.id AND p.no = r.part
+WHERE r.app = $1 AND r.item_key = $2
+ORDER BY r.at, r.returned, f.booked_no LIMIT $3
+`
+
+type ListRowsOfItemParams struct {
+	App     int64  `db:"app"`
+	ItemKey []byte `db:"item_key"`
+	Most    int32  `db:"most"`
+}
+
+type ListRowsOfItemRow struct {
+	At        int64  `db:"at"`
+	Amount    int64  `db:"amount"`
+	Shipped   int64  `db:"shipped"`
+	Line      int64  `db:"line"`
+	Currency  string `db:"currency"`
+	FileID    int64  `db:"file_id"`
+	RequestNo string `db:"request_no"`
+	Attempt   int64  `db:"attempt"`
+	BookedNo  int64  `db:"booked_no"`
+	NewestNo  int64  `db:"newest_no"`
+}
+
+// What is booked of one seller, order and sku. Of rows with one identity that of newest_no counts.
+func (q *Queries) ListRowsOfItem(ctx context.Context, arg ListRowsOfItemParams) ([]ListRowsOfItemRow, error) {
+	rows, err := q.db.Query(ctx, listRowsOfItem, arg.App, arg.ItemKey, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListRowsOfItemRow
+	for rows.Next() {
+		var i ListRowsOfItemRow
+		if err := rows.Scan(
+			&i.At,
+			&i.Amount,
+			&i.Shipped,
+			&i.Line,
+			&i.Currency,
+			&i.FileID,
+			&i.RequestNo,
+			&i.Attempt,
+			&i.BookedNo,
+			&i.NewestNo,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -526,6 +719,40 @@ type PutTradeProgressParams struct {
 func (q *Queries) PutTradeProgress(ctx context.Context, arg PutTradeProgressParams) error {
 	_, err := q.db.Exec(ctx, putTradeProgress, arg.FileID, arg.Done)
 	return err
+}
+
+const sumRowsOfItem = `-- name: SumRowsOfItem :one
+WITH booked AS (
+    SELECT r.amount, r.shipped, ROW_NUMBER() OVER (PARTITION BY r.at, r.returned ORDER BY f.booked_no DESC) AS newer
+    FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id WHERE r.app = $1 AND r.item_key = $2
+)
+SELECT COUNT(*) AS many, CAST(COALESCE(SUM(CASE WHEN newer = 1 AND amount > 0 AND shipped = 1 THEN amount ELSE 0 END), 0) AS bigint) AS shipped,
+    CAST(COALESCE(SUM(CASE WHEN newer = 1 AND amount > 0 AND shipped = 0 THEN amount ELSE 0 END), 0) AS bigint) AS unshipped,
+    CAST(COALESCE(SUM(CASE WHEN newer = 1 AND amount < 0 THEN -amount ELSE 0 END), 0) AS bigint) AS returned FROM booked
+`
+
+type SumRowsOfItemParams struct {
+	App     int64  `db:"app"`
+	ItemKey []byte `db:"item_key"`
+}
+
+type SumRowsOfItemRow struct {
+	Many      int64 `db:"many"`
+	Shipped   int64 `db:"shipped"`
+	Unshipped int64 `db:"unshipped"`
+	Returned  int64 `db:"returned"`
+}
+
+func (q *Queries) SumRowsOfItem(ctx context.Context, arg SumRowsOfItemParams) (SumRowsOfItemRow, error) {
+	row := q.db.QueryRow(ctx, sumRowsOfItem, arg.App, arg.ItemKey)
+	var i SumRowsOfItemRow
+	err := row.Scan(
+		&i.Many,
+		&i.Shipped,
+		&i.Unshipped,
+		&i.Returned,
+	)
+	return i, err
 }
 
 const sweepTradeRun = `-- name: SweepTradeRun :one

@@ -75,3 +75,40 @@ SELECT * FROM result_file WHERE app_id = sqlc.arg(app_id) AND name = sqlc.arg(na
 -- name: ListResultFiles :many
 SELECT r.name, r.written_at, c.size FROM result_file r JOIN content c ON c.id = r.content_id
 WHERE r.app_id = sqlc.arg(app_id) ORDER BY r.name;
+
+-- What is booked of one seller, order and sku. Of rows with one identity that of newest_no counts.
+-- name: ListRowsOfItem :many
+SELECT r.at, r.amount, r.shipped, r.line, p.currency, f.id AS file_id, f.request_no, f.attempt, f.booked_no,
+    CAST(MAX(f.booked_no) OVER (PARTITION BY r.at, r.returned) AS bigint) AS newest_no
+FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id JOIN trade_part p ON p.file_id = f.id AND p.no = r.part
+WHERE r.app = sqlc.arg(app) AND r.item_key = sqlc.arg(item_key)
+ORDER BY r.at, r.returned, f.booked_no LIMIT sqlc.arg(most);
+
+-- name: SumRowsOfItem :one
+WITH booked AS (
+    SELECT r.amount, r.shipped, ROW_NUMBER() OVER (PARTITION BY r.at, r.returned ORDER BY f.booked_no DESC) AS newer
+    FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id WHERE r.app = sqlc.arg(app) AND r.item_key = sqlc.arg(item_key)
+)
+SELECT COUNT(*) AS many, CAST(COALESCE(SUM(CASE WHEN newer = 1 AND amount > 0 AND shipped = 1 THEN amount ELSE 0 END), 0) AS bigint) AS shipped,
+    CAST(COALESCE(SUM(CASE WHEN newer = 1 AND amount > 0 AND shipped = 0 THEN amount ELSE 0 END), 0) AS bigint) AS unshipped,
+    CAST(COALESCE(SUM(CASE WHEN newer = 1 AND amount < 0 THEN -amount ELSE 0 END), 0) AS bigint) AS returned FROM booked;
+
+-- name: ListRowsOfIdentity :many
+SELECT r.run_id, r.row_offset, r.line, f.id AS file_id, f.request_no, f.attempt, f.booked_no
+FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id
+WHERE r.app = sqlc.arg(app) AND r.item_key = sqlc.arg(item_key) AND r.at = sqlc.arg(at) AND r.returned = sqlc.arg(returned)
+ORDER BY f.booked_no DESC;
+
+-- Of the newest accepted files of an app and the newest others, those that have a seller's rows, or perhaps have some: nobody
+-- has read them yet, or nobody could.
+-- name: ListFilesOfSeller :many
+WITH newest AS (
+    SELECT failed.id FROM (SELECT f.id FROM trade_file f WHERE f.app_id = sqlc.arg(app_id) AND f.booked_no = 0 ORDER BY f.id DESC LIMIT sqlc.arg(most)) AS failed
+    UNION ALL
+    SELECT booked.id FROM (SELECT f.id FROM trade_file f WHERE f.app_id = sqlc.arg(app_id) AND f.booked_no > 0 ORDER BY f.booked_no DESC LIMIT sqlc.arg(most)) AS booked
+)
+SELECT sqlc.embed(trade_file), CAST(COALESCE(p.total_rows, 0) AS bigint) AS rows_of_seller, CAST(COALESCE(p.accepted_rows, 0) AS bigint) AS accepted_of_seller
+FROM newest n JOIN trade_file ON trade_file.id = n.id
+    LEFT JOIN trade_part p ON p.file_id = n.id AND p.seller_id = sqlc.arg(seller_id) AND p.currency = sqlc.arg(currency)
+WHERE p.file_id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM trade_part any_part WHERE any_part.file_id = n.id)
+ORDER BY trade_file.id DESC;
