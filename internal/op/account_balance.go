@@ -38,7 +38,7 @@ func usableBy(ctx context.Context, q *pgdb.Queries, appID, currency string) (sto
 	}
 	set, err := store.SettingsOf(app)
 	if err == nil && !usable(set, currency) {
-		err = refuse(infinia.CurrencyNotUsable, "currency", "is not enabled for this app")
+		err = refuse(infinia.CurrencyNotUsable, "currency", notEnabled)
 	}
 	return set, err
 }

@@ -23,7 +23,7 @@ func (accountBinding) Judge(v *store.View, e *Engine, appID string, r infinia.Ac
 		return rep, 0, err
 	}
 	if !usable(set, r.Currency) {
-		return rep, 0, refuse(infinia.CurrencyNotUsable, "currency", "is not enabled for this app")
+		return rep, 0, refuse(infinia.CurrencyNotUsable, "currency", notEnabled)
 	}
 	seller := store.SellerKey{AppID: appID, SellerID: r.SellerID}
 	if boundUnderOther(v, seller, r.SellerCertNo) {

@@ -37,6 +37,15 @@ func shareStatus(state string) infinia.ShareStatus {
 // SettleQueue is the outbox queue of shares that wait to be settled.
 const SettleQueue = "settle"
 
+// What a share is refused for, beside limits.
+const (
+	notEnabled    = "is not enabled for this app"
+	notBound      = "has no successful binding in this currency"
+	frozen        = "is frozen"
+	overAvailable = "is over the seller's available share"
+	overBalance   = "is over the platform's available balance"
+)
+
 // revenueSharing holds the amount on the platform's account and on the seller's entitlement, in the unit that stores the
 // request, and leaves the settlement for after the commit.
 type revenueSharing struct{}
@@ -65,15 +74,15 @@ func (revenueSharing) Judge(v *store.View, _ *Engine, appID string, r infinia.Re
 		return rep, 0, err
 	}
 	if !usable(set, r.Currency) {
-		return rep, 0, refuse(infinia.CurrencyNotUsable, "currency", "is not enabled for this app")
+		return rep, 0, refuse(infinia.CurrencyNotUsable, "currency", notEnabled)
 	}
 	seller := store.SellerKey{AppID: appID, SellerID: r.SellerID}
 	binding, ok := boundIn(v, seller, r.Currency)
 	if !ok {
-		return rep, 0, refuse(infinia.SellerNotBound, "sellerId", "has no successful binding in this currency")
+		return rep, 0, refuse(infinia.SellerNotBound, "sellerId", notBound)
 	}
 	if isFrozen(v, seller) {
-		return rep, 0, refuse(infinia.SellerFrozen, "sellerId", "is frozen")
+		return rep, 0, refuse(infinia.SellerFrozen, "sellerId", frozen)
 	}
 	platform := ledger.PlatformAccount(appID, r.Currency)
 	used := ledger.SellerAccount(appID, ledger.Used, r.SellerID, r.Currency)
@@ -86,10 +95,10 @@ func (revenueSharing) Judge(v *store.View, _ *Engine, appID string, r infinia.Re
 		return rep, 0, err
 	}
 	if may.Over > 0 || amount.Minor > may.Available {
-		return rep, 0, refuse(infinia.OverAvailableShare, "amount", "is over the seller's available share")
+		return rep, 0, refuse(infinia.OverAvailableShare, "amount", overAvailable)
 	}
 	if err := ledger.Hold(v, platform, amount.Minor); errors.Is(err, ledger.ErrShort) {
-		return rep, 0, refuse(infinia.OverBalance, "amount", "is over the platform's available balance")
+		return rep, 0, refuse(infinia.OverBalance, "amount", overBalance)
 	} else if err != nil {
 		return rep, 0, err
 	}
@@ -145,30 +154,52 @@ func entitled(v *store.View, set store.Settings, appID, sellerID, currency strin
 	return trade.Entitled(set, account(ledger.FiledShipped).Balance, account(ledger.FiledUnshipped).Balance, used.Balance, used.Held)
 }
 
-// limits holds an amount against the operator's limits; what was accepted that day, held or settled, counts.
+// limits holds an amount against the operator's limits.
 func limits(v *store.View, set store.Settings, platform, used store.AccountKey, day int64, amount money.Amount) error {
-	day = max(day, ledger.Get(v, platform).Day)
-	for _, l := range []struct {
-		limit   map[string]string
-		sofar   int64
-		message string
-	}{
-		{set.LimitPerShare, 0, "is over the limit per share"},
-		{set.LimitPerSellerDay, ledger.OnDay(ledger.Get(v, used), day), "is over the seller's limit of this day"},
-		{set.LimitPerDay, ledger.OnDay(ledger.Get(v, platform), day), "is over the app's limit of this day"},
-	} {
-		text, ok := l.limit[string(amount.Currency)]
-		if !ok {
-			continue
-		}
-		limit, err := money.Parse(text, amount.Currency)
-		if err != nil {
-			return fmt.Errorf("limit %q: %w", text, err)
-		}
-		sum, err := money.Add(l.sofar, amount.Minor)
-		if err != nil || sum > limit.Minor {
-			return refuse(infinia.OverLimit, "amount", l.message)
+	all, err := limitsOf(set, ledger.Get(v, platform), ledger.Get(v, used), day, amount.Currency)
+	if err != nil {
+		return err
+	}
+	for _, l := range all {
+		if amount.Minor > l.Left() {
+			return refuse(infinia.OverLimit, "amount", l.refusal)
 		}
 	}
 	return nil
+}
+
+// Limit is one of the operator's limits of shares in a currency, in minor units.
+type Limit struct {
+	Name     string // of the setting
+	Most     int64
+	Accepted int64 // of that day, held or settled
+	refusal  string
+}
+
+// Left is what a share may have under the limit; below zero where the limit was lowered.
+func (l Limit) Left() int64 { return l.Most - l.Accepted }
+
+// limitsOf are the limits that are set for a currency, with what was accepted on a day.
+func limitsOf(set store.Settings, platform, used pgdb.Account, day int64, currency money.Currency) (all []Limit, err error) {
+	day = max(day, platform.Day)
+	for _, l := range []struct {
+		limit map[string]string
+		Limit
+	}{
+		{set.LimitPerShare, Limit{Name: "limitPerShare", refusal: "is over the limit per share"}},
+		{set.LimitPerSellerDay, Limit{Name: "limitPerSellerDay", Accepted: ledger.OnDay(used, day), refusal: "is over the seller's limit of this day"}},
+		{set.LimitPerDay, Limit{Name: "limitPerDay", Accepted: ledger.OnDay(platform, day), refusal: "is over the app's limit of this day"}},
+	} {
+		text, ok := l.limit[string(currency)]
+		if !ok {
+			continue
+		}
+		most, err := money.Parse(text, currency)
+		if err != nil {
+			return nil, fmt.Errorf("limit %q: %w", text, err)
+		}
+		l.Most = most.Minor
+		all = append(all, l.Limit)
+	}
+	return all, nil
 }
