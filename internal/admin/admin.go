@@ -82,7 +82,7 @@ func New(cfg Config) http.Handler {
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{tidy},
 	})
-	for _, register := range []func(*server){apps, keys, deposits, sellers, bindings, files, shares, deliveries, books, audits, calls} {
+	for _, register := range []func(*server){apps, keys, deposits, sellers, bindings, files, shares, deliveries, books, traces, audits, calls} {
 		register(s)
 	}
 	if cfg.Sandbox != nil {

@@ -195,6 +195,22 @@ func (c *Client) Verify(ctx context.Context) (Verification, error) {
 	return fetch[Verification](ctx, c, "/ledger/verify")
 }
 
+func (c *Client) TraceRow(ctx context.Context, t TraceRow) (TracedRow, error) {
+	return fetch[TracedRow](ctx, c, "/trace/row"+query(t))
+}
+
+func (c *Client) TraceItem(ctx context.Context, t TraceItem) (TracedItem, error) {
+	return fetch[TracedItem](ctx, c, "/trace/item"+query(t))
+}
+
+func (c *Client) TraceSeller(ctx context.Context, t TraceSeller) (TracedSeller, error) {
+	return fetch[TracedSeller](ctx, c, "/trace/seller"+query(t))
+}
+
+func (c *Client) TraceShare(ctx context.Context, t TraceShare) (TracedShare, error) {
+	return fetch[TracedShare](ctx, c, "/trace/share"+query(t))
+}
+
 func (c *Client) Audits(ctx context.Context, f AuditsFilter) (List[Audit], error) {
 	return fetch[List[Audit]](ctx, c, "/audit"+query(f))
 }
