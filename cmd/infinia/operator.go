@@ -24,6 +24,7 @@ type operatorVerbs struct {
 	Share   shareCmd   `cmd:"" group:"Operator" help:"Revenue shared with sellers."`
 	Webhook webhookCmd `cmd:"" group:"Operator" help:"Webhooks to apps: see every try, send one again."`
 	Ledger  ledgerCmd  `cmd:"" group:"Operator" help:"The books: accounts, postings, and a check of all of them."`
+	Trace   traceCmd   `cmd:"" group:"Operator" help:"Why: from a row to the shares it allowed, and from a share back to its files."`
 	Audit   auditCmd   `cmd:"" group:"Operator" help:"What operators did."`
 	Calls   callsCmd   `cmd:"" group:"Operator" help:"What apps called."`
 
