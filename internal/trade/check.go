@@ -55,6 +55,7 @@ type Problem struct {
 	Value   string // the cell as sent, cut to 64 characters; empty when the problem lies between cells
 	Rule    string // what is wrong
 	Fix     string // how to mend it
+	Mend    string // what to write into the cell, where that is certain
 	Warning bool   // told, but it rejects nothing
 }
 

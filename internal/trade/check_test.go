@@ -372,3 +372,80 @@ func TestWriteFaultsAreTold(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A mend is offered where nothing is lost by it and nothing to be decided.
+func TestMendsThatAreCertain(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		column     string
+		cell, mend string // no mend: what the sender has to decide
+	}{
+		{"sellerId", " SELLER-1\u00a0", "SELLER-1"},
+		{"orderId", "'00123", "00123"},
+		{"orderId", " ''00123 ", "00123"},
+		{"sku", `="00123"`, "00123"},
+		{"sku", `="1"&"2"`, ""},
+		{"sku", `=""`, ""},
+		{"sku", "'1.23457E+11", ""},
+		{"sku", "'#N/A", ""},
+		{"sku", "A\u200b", ""},
+		{"sku", "A\tB", ""},
+		{"sku", "TRUE", ""},
+		{"sku", " " + strings.Repeat("x", 33), ""},
+		{"transactionTime", "2025/9/3 8:05", ""}, // its seconds may have been cut off, whatever else is wrong
+		{"transactionTime", "25/12/2025 8:05", ""},
+		{"transactionTime", "2025/9/3 8:05 PM", ""},
+		{"transactionTime", "2025-09-03T08:05Z", ""},
+		{"shippingTime", "25/12/2025 8:05", "2025-12-25 08:05:00"},
+		{"shippingTime", "2025/9/3 8:05 PM", "2025-09-03 20:05:00"},
+		{"transactionTime", "25/12/2025 8:05:07", "2025-12-25 08:05:07"},
+		{"transactionTime", "3/3/2025 8:05:07", "2025-03-03 08:05:07"},
+		{"transactionTime", "3/9/2025 8:05:07", ""},
+		{"transactionTime", "25/12/2025 8:05:07 UTC", ""},
+		{"transactionTime", "25/12/2025T08:05:07", ""},
+		{"transactionTime", "2025/9/3 8:05:07 p.m.", "2025-09-03 20:05:07"},
+		{"transactionTime", "2025/9/3 8:05:07 PM EST", ""},
+		{"transactionTime", "2025\u5e749\u67083\u65e5 \u4e0b\u53488:05:07", "2025-09-03 20:05:07"},
+		{"transactionTime", "2025\u5e749\u67083\u65e5 08:05:07", "2025-09-03 08:05:07"},
+		{"transactionTime", "2025-09-03 8:05:07 UTC", "2025-09-03T08:05:07Z"},
+		{"transactionTime", "2025-09-03 08:05:07.25 +0900", "2025-09-03T08:05:07.25+09:00"},
+		{"transactionTime", "2025-09-03 08:05:07.123456Z", ""},
+		{"transactionTime", "2025-09-03 about 08:05:07", ""},
+		{"transactionTime", "2025-09-03T08:05:07", ""},
+		{"transactionTime", "20250903080507", "2025-09-03 08:05:07"},
+		{"transactionTime", "1756879500", ""},
+		{"transactionTime", "1756879500123000", "1756879500123"},
+		{"transactionTime", "1756879500123456", ""},
+		{"estimatedShippingTime", "25/12/2025 8:05:07", ""}, // or the cell may be left empty
+		{"transactionCurrency", "usd", "USD"},
+		{"transactionCurrency", "RMB", ""},
+		{"transactionAmount", "1.234,50", "1234.50"},
+		{"transactionAmount", "(100.00)", "-100"},
+		{"transactionAmount", "100-", "-100"},
+		{"transactionAmount", "(-100)", ""},
+		{"transactionAmount", "+-100", ""},
+		{"transactionAmount", "USD 100", "100"},
+		{"transactionAmount", "CNY 100", ""},
+		{"transactionAmount", "$100", ""},
+		{"transactionAmount", "1,234", ""},
+		{"transactionAmount", "1.5E+05", ""},
+		{"transactionAmount", "0.001", ""},
+		{"productQuantity", "03", "3"},
+		{"productQuantity", "4.000", ""},
+		{"productUnitPrice", "-5,00", ""},
+		{"shippingStatus", "not-shipped", notShipped},
+		{"shippingStatus", "sent", ""},
+		{"country", "u.s.", "USA"},
+		{"country", "chn", "CHN"},
+		{"country", "China", ""},
+		{"storeUrl", "store.example.com", ""},
+		{"buyerName", "#N/A", ""},
+	} {
+		r := &reading{zone: zoneAt(t, "8")}
+		column, _ := columnNamed(test.column)
+		r.cells[colShipping], r.row.Currency, r.cells[column] = isShipped, "USD", test.cell
+		if _, f := r.cellProblem(column); f.wrong == "" || f.mend != test.mend {
+			t.Errorf("%s %q: %s; %s: mended as %q, want %q", test.column, test.cell, f.wrong, f.fix, f.mend, test.mend)
+		}
+	}
+}

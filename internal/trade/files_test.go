@@ -156,11 +156,11 @@ Cells as spreadsheets leave them are read where they can mean one thing only, ot
 		for _, cell := range s.cells {
 			r := &reading{zone: time.FixedZone("+08:00", 8*60*60)}
 			r.cells[colShipping], r.row.Currency, r.cells[s.column] = isShipped, "USD", cell
-			_, wrong, fix := r.cellProblem(s.column)
+			_, f := r.cellProblem(s.column)
 			outcome := "is read as `" + r.cells[s.column] + "`"
 			switch {
-			case wrong != "":
-				outcome = "error: " + wrong + "; " + fix
+			case f.wrong != "":
+				outcome = "error: " + f.wrong + "; " + f.fix
 			case r.cells[s.column] == cell:
 				outcome = "stays as it is"
 			}

@@ -149,7 +149,7 @@ var (
 )
 
 // FuzzCell feeds any cell to every column: what is read is read the same again, what cannot be told apart from a strict form
-// is that form, and what an error says to write is accepted.
+// is that form, what an error says to write is accepted, and so is a mend, which is offered where nothing is to be chosen.
 func FuzzCell(f *testing.F) {
 	for _, s := range samples {
 		for _, cell := range s.cells {
@@ -159,40 +159,45 @@ func FuzzCell(f *testing.F) {
 	for _, cell := range []string{"2025\u5e749\u67083\u65e5 \u4e0b\u53482:05:07", "2025-09-03 14:05:00.123456 +0800", "\uff11\uff0c\uff12\uff13\uff14.\uff15", "(US$1.234,5)", "#REF!", "05:07.0", "20250903140500", "=\"1\""} {
 		f.Add(cell)
 	}
-	judged := func(column int, cell string) (as, wrong, fix string) {
+	judged := func(column int, cell string) (as string, f fault) {
 		r := &reading{zone: time.FixedZone("+08:00", 8*60*60)}
 		r.cells[colShipping], r.row.Currency, r.cells[column] = isShipped, "USD", cell
-		_, wrong, fix = r.cellProblem(column)
-		return r.cells[column], wrong, fix
+		_, f = r.cellProblem(column)
+		return r.cells[column], f
 	}
 	f.Fuzz(func(t *testing.T, cell string) {
 		if !utf8.ValidString(cell) || strings.Contains(cell, "\x00") {
 			return
 		}
 		for i, c := range columns {
-			as, wrong, fix := judged(i, cell)
-			if text := wrong + fix; !isASCII([]byte(text)) || strings.ContainsAny(text, "|\r\n") || (wrong == "") != (fix == "") {
+			as, f := judged(i, cell)
+			if text := f.wrong + f.fix; !isASCII([]byte(text)) || strings.ContainsAny(text, "|\r\n") || (f.wrong == "") != (f.fix == "") {
 				t.Fatalf("%s %q: %q", c.Name, cell, text)
 			}
-			if again, wrong, _ := judged(i, as); wrong != "" && as != cell || again != as {
-				t.Errorf("%s %q is read as %q, which is read as %q, %s", c.Name, cell, as, again, wrong)
+			if again, f := judged(i, as); f.wrong != "" && as != cell || again != as {
+				t.Errorf("%s %q is read as %q, which is read as %q, %s", c.Name, cell, as, again, f.wrong)
+			}
+			if f.mend != "" {
+				if _, left := judged(i, f.mend); left.wrong != "" || f.mend == cell || strings.Contains(f.fix, " or ") || strings.Contains(f.fix, " if ") {
+					t.Errorf("%s %q: %s; %s: mended as %q: %s", c.Name, cell, f.wrong, f.fix, f.mend, left.wrong)
+				}
 			}
 			if (c.form == nil || c.form.read == nil) && as != cell {
 				t.Errorf("%s %q has become %q", c.Name, cell, as)
 			}
 			var write []string
 			switch {
-			case wrong == "":
+			case f.wrong == "":
 			case c.form == formMoment || c.form == formTime:
-				write = timeToWrite.FindAllString(fix, -1)
+				write = timeToWrite.FindAllString(f.fix, -1)
 			case c.form == formAmount || c.form == formPrice || c.form == formQuantity:
-				if m := numberToWrite.FindStringSubmatch(fix); m != nil {
+				if m := numberToWrite.FindStringSubmatch(f.fix); m != nil {
 					write = m[1:]
 				}
 			}
 			for _, w := range write {
-				if as, wrong, _ := judged(i, w); w != "" && (wrong != "" || as != w) {
-					t.Errorf("%s %q: %s; %s, but %q: %s", c.Name, cell, wrong, fix, w, wrong)
+				if as, left := judged(i, w); w != "" && (left.wrong != "" || as != w) {
+					t.Errorf("%s %q: %s; %s, but %q: %s", c.Name, cell, f.wrong, f.fix, w, left.wrong)
 				}
 			}
 		}

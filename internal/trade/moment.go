@@ -1,26 +1,27 @@
 package trade
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-func checkTransactionTime(r *reading, cell string) (wrong, fix string) {
+func checkTransactionTime(r *reading, cell string) fault {
 	at, ok := instant(cell, r.zone)
 	if !ok {
 		return explainTime(cell, r.zone, true)
 	}
 	r.row.At = at
-	return "", ""
+	return fault{}
 }
 
-func checkTime(r *reading, cell string) (wrong, fix string) {
+func checkTime(r *reading, cell string) fault {
 	if _, ok := instant(cell, r.zone); !ok {
 		return explainTime(cell, r.zone, false)
 	}
-	return "", ""
+	return fault{}
 }
 
 // instant reads a time in any of the three forms, as epoch milliseconds. time.Parse alone would also take 9:05:00, and
@@ -74,36 +75,41 @@ func two(digits string) string {
 
 const timeForm = "write it as 2025-09-03 14:05:00"
 
-// explainTime tells what is wrong with a cell that is not a time, and what to write where that is certain.
-func explainTime(cell string, zone *time.Location, seconds bool) (wrong, fix string) {
+// explainTime tells what is wrong with a cell that is not a time, and what to write where that is certain. What is written is
+// a mend when it says all that stands in the cell, and the cell all that is written: its seconds too, where they matter.
+func explainTime(cell string, zone *time.Location, seconds bool) fault {
 	const column = ", or format the column of a spreadsheet as yyyy-mm-dd hh:mm:ss and save again"
 	switch whole, decimals, point := strings.Cut(cell, "."); {
 	case isShortened(cell):
-		return "is a number that a spreadsheet has shortened, and its last digits are lost", timeForm + ", from where the file was made"
+		return fault{"is a number that a spreadsheet has shortened, and its last digits are lost", timeForm + ", from where the file was made", ""}
 	case isDigits(cell) && len(cell) == len("20250903"):
 		cell = cell[:4] + "-" + cell[4:6] + "-" + cell[6:]
 	case isDigits(cell) && len(cell) == len("20250903140500"):
 		cell = cell[:4] + "-" + cell[4:6] + "-" + cell[6:8] + " " + cell[8:10] + ":" + cell[10:12] + ":" + cell[12:]
 	case isDigits(cell) && len(cell) == len("1756879500"):
 		n, _ := strconv.ParseInt(cell, 10, 64)
-		return "has the 10 digits of seconds since 1970", "write " + cell + "000, or " + time.Unix(n, 0).In(zone).Format(time.DateTime)
+		return fault{"has the 10 digits of seconds since 1970", "write " + cell + "000, or " + time.Unix(n, 0).In(zone).Format(time.DateTime), ""}
 	case isDigits(cell) && len(cell) == len("1756879500000000"):
-		return "has the 16 digits of microseconds since 1970", "write " + cell[:len(cell)-3]
+		f := fault{"has the 16 digits of microseconds since 1970", "write " + cell[:len(cell)-3], ""}
+		if millis, whole := strings.CutSuffix(cell, "000"); whole {
+			f.mend = millis
+		}
+		return f
 	case len(whole) == 5 && whole >= "20000" && whole < "80000" && isDigits(whole) && (!point || isDigits(decimals)): // 1954 to 2119
-		return "is a spreadsheet's number of a day", "format the column as yyyy-mm-dd hh:mm:ss and save again, or write the time: it is about " + dayNumber(whole, decimals)
+		return fault{"is a spreadsheet's number of a day", "format the column as yyyy-mm-dd hh:mm:ss and save again, or write the time: it is about " + dayNumber(whole, decimals), ""}
 	default:
-		if wrong, fix := altered(cell); wrong != "" {
-			return wrong, fix
+		if f := altered(cell); f.wrong != "" {
+			return f
 		}
 	}
 	w := takeApart(cell)
 	isClock := func(i int) bool { return w.count > i+1 && w.before[i+1] == ":" }
 	if w.count >= 2 && w.before[0] == "" && w.before[1] == ":" {
-		return "is a time of day without its date", timeForm + column
+		return fault{"is a time of day without its date", timeForm + column, ""}
 	}
 	if w.count < 3 || w.count == 4 || w.count > 4 && !isClock(3) || w.before[0] != "" || !isBetween(w.before[1]) || !isBetween(w.before[2]) ||
 		strings.ContainsAny(w.before[3], "+-") {
-		return "is not a time", timeForm
+		return fault{"is not a time", timeForm, ""}
 	}
 	afternoon, twelve := halfOfDay(w.before[3] + w.rest)
 	hours := 0
@@ -129,40 +135,47 @@ func explainTime(cell string, zone *time.Location, seconds bool) (wrong, fix str
 		}
 		return "write " + strings.Join(slices.Compact(times), " or ") + ending
 	}
+	certain := func(text, zone string) string {
+		if !w.says(zone) || w.count < 5 || w.count == 5 && seconds {
+			return ""
+		}
+		return text
+	}
 	if len(w.numbers[0]) != 4 {
-		switch fix := say(w.strict(2, 1, 0, hours), w.strict(2, 0, 1, hours)); {
+		dayFirst, monthFirst := w.strict(2, 1, 0, hours), w.strict(2, 0, 1, hours)
+		switch fix := say(dayFirst, monthFirst); {
 		case fix == "":
-			return "does not begin with the year", timeForm
-		case strings.Contains(fix, " or "):
-			return "does not show which number is the day and which the month", fix
+			return fault{"does not begin with the year", timeForm, ""}
+		case dayFirst != "" && monthFirst != "" && dayFirst != monthFirst:
+			return fault{"does not show which number is the day and which the month", fix, ""}
 		default:
-			return "does not begin with the year", fix
+			return fault{"does not begin with the year", fix, certain(cmp.Or(dayFirst, monthFirst), "")}
 		}
 	}
 	text := w.strict(0, 1, 2, hours)
 	switch tail := strings.ToUpper(w.rest); {
 	case text == "":
-		return "is a day or a time of day that does not exist", "correct it, in the form 2025-09-03 14:05:00"
+		return fault{"is a day or a time of day that does not exist", "correct it, in the form 2025-09-03 14:05:00", ""}
 	case w.count == 3:
-		return "has no time of day", say(text) + ", as in " + text[:len(time.DateOnly)] + " 14:05:00"
+		return fault{"has no time of day", say(text) + ", as in " + text[:len(time.DateOnly)] + " 14:05:00", ""}
 	case twelve:
-		return "is not written in the 24-hour way", say(text)
+		return fault{"is not written in the 24-hour way", say(text), certain(text, "")}
 	case tail == "UTC" || tail == "GMT":
-		return "is not in a form that is read", "write " + w.zoned(text, "Z", zone)
+		return fault{"is not in a form that is read", "write " + w.zoned(text, "Z", zone), certain(w.zoned(text, "Z", zone), tail)}
 	case tail != "" && tail != "Z" && !isOffset(tail):
-		return "has more in it than a time", say(text) + " if it is in the app's zone"
+		return fault{"has more in it than a time", say(text) + " if it is in the app's zone", ""}
 	case len(strings.TrimRight(w.numbers[6], "0")) > 3:
-		return "has more than 3 decimals of a second", "write at most 3: " + w.zoned(text, tail, zone)
+		return fault{"has more than 3 decimals of a second", "write at most 3: " + w.zoned(text, tail, zone), ""}
 	case tail != "":
-		return "is not in a form that is read", "write " + w.zoned(text, tail, zone)
+		return fault{"is not in a form that is read", "write " + w.zoned(text, tail, zone), certain(w.zoned(text, tail, zone), tail)}
 	case strings.TrimRight(w.numbers[6], "0") != "":
-		return "has decimals of a second and no zone", "write " + w.zoned(text, "", zone) + " if it is in the app's zone"
+		return fault{"has decimals of a second and no zone", "write " + w.zoned(text, "", zone) + " if it is in the app's zone", ""}
 	case strings.EqualFold(w.before[3], "T"):
-		return "has a T but no zone", "write " + text + " if it is in the app's zone, or add its zone, as in " + text[:10] + "T" + text[11:] + "Z"
+		return fault{"has a T but no zone", "write " + text + " if it is in the app's zone, or add its zone, as in " + text[:10] + "T" + text[11:] + "Z", ""}
 	case w.count == 5 && seconds:
-		return "has no seconds, which spreadsheets cut off and which tell sales apart", "write " + text + " if the seconds were 00" + column
+		return fault{"has no seconds, which spreadsheets cut off and which tell sales apart", "write " + text + " if the seconds were 00" + column, ""}
 	}
-	return "is not in a form that is read", say(text)
+	return fault{"is not in a form that is read", say(text), certain(text, "")}
 }
 
 // written is a date and time as somebody wrote it, taken apart: the numbers, what stands before each, and the rest.
@@ -189,6 +202,23 @@ func takeApart(cell string) written {
 	}
 	w.rest = strings.TrimSpace(cell)
 	return w
+}
+
+// says tells whether there is nothing but the numbers, a half of the day and the zone that is told, if any: no word that
+// could mean something, no decimals of a second that a time without a zone has no room for.
+func (w written) says(zone string) bool {
+	between, rest := w.before[3], strings.ToUpper(w.rest)
+	if zone == "" {
+		between, rest = withoutHalf(between), withoutHalf(rest)
+	}
+	decimals := len(strings.TrimRight(w.numbers[6], "0"))
+	switch between = strings.TrimSpace(between); {
+	case rest != zone, zone == "" && decimals > 0, decimals > 3:
+		return false
+	case zone != "" && strings.EqualFold(between, "T"):
+		return true
+	}
+	return between == "" || between == "," || between == "\u65e5" // the Chinese word for day
 }
 
 // strict is the time in the form without a zone, its date read in the order given by places; empty when there is no such time.
@@ -231,6 +261,20 @@ func halfOfDay(s string) (afternoon, twelve bool) {
 	s = strings.ToUpper(strings.ReplaceAll(s, ".", ""))
 	afternoon = strings.Contains(s, "PM") || strings.Contains(s, "\u4e0b\u5348")
 	return afternoon, afternoon || strings.Contains(s, "AM") || strings.Contains(s, "\u4e0a\u5348")
+}
+
+// withoutHalf takes AM or PM out of what stands around the time of day.
+func withoutHalf(s string) string {
+	s = strings.ToUpper(strings.ReplaceAll(s, ".", ""))
+	for _, half := range []string{"AM", "PM", "\u4e0a\u5348", "\u4e0b\u5348"} {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(s), half); ok {
+			return strings.TrimSpace(rest)
+		}
+		if rest, ok := strings.CutSuffix(strings.TrimSpace(s), half); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return strings.TrimSpace(s)
 }
 
 // isOffset tells +08:00 and +0800.

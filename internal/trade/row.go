@@ -46,12 +46,12 @@ func (c *checker) judge(rec record) *reading {
 		return r
 	}
 	for i := range columns {
-		rule, wrong, fix := r.cellProblem(i)
-		if wrong == "" {
+		rule, f := r.cellProblem(i)
+		if f.wrong == "" {
 			continue
 		}
 		r.bad |= 1 << i
-		r.problems = append(r.problems, Problem{Code: columns[i].Name + rule, Line: rec.line, Column: columns[i].Name, Value: r.cells[i], Rule: wrong, Fix: fix})
+		r.problems = append(r.problems, Problem{Code: columns[i].Name + rule, Line: rec.line, Column: columns[i].Name, Value: r.cells[i], Rule: f.wrong, Fix: f.fix, Mend: f.mend})
 	}
 	if r.bad&(1<<colSellerID|1<<colCurrency) == 0 {
 		r.row.SellerID, r.row.Currency = c.single(r.cells[colSellerID]), money.Currency(c.single(r.cells[colCurrency]))

@@ -25,10 +25,14 @@ type Column struct {
 
 // form is what the cells of a column look like.
 type form struct {
-	like  string                                            // an example
-	read  func(cell string) string                          // what a cell means where that is certain, in the strict form; nil: what is written
-	check func(r *reading, cell string) (wrong, fix string) // of a cell as read; wrong is empty when all is well
+	like  string                              // an example
+	read  func(cell string) string            // what a cell means where that is certain, in the strict form; nil: what is written
+	check func(r *reading, cell string) fault // of a cell as read
 }
+
+// fault is what is wrong with a cell, and how to mend it; sound cells have none. Where the mend is certain it is there as
+// data too: what to write into the cell, by which nothing is lost and nothing decided.
+type fault struct{ wrong, fix, mend string }
 
 var (
 	formID       = &form{"", nil, checkKey}
@@ -98,59 +102,58 @@ var columns = [columnCount]Column{
 }
 
 // checkKey wants an id that looks as it is: nothing around it, nothing that cannot be seen, nothing that a spreadsheet made.
-func checkKey(_ *reading, cell string) (wrong, fix string) {
-	wrong, fix = altered(cell)
-	switch {
+func checkKey(_ *reading, cell string) fault {
+	switch bare := strings.TrimSpace(cell); {
 	case strings.ContainsFunc(cell, isUnseen):
-		return "has a line end, a tab or another character in it that cannot be seen", "delete the cell and type it again"
+		return fault{"has a line end, a tab or another character in it that cannot be seen", "delete the cell and type it again", ""}
 	case strings.Contains(cell, "\ufffd"):
-		return "has a character that an earlier conversion has lost", "write it as it was before, and save the file as CSV UTF-8"
-	case strings.TrimSpace(cell) != cell:
-		return "has a blank before or after it", "remove the blank"
+		return fault{"has a character that an earlier conversion has lost", "write it as it was before, and save the file as CSV UTF-8", ""}
+	case bare != cell:
+		return fault{"has a blank before or after it", "remove the blank", bare}
 	}
-	return wrong, fix
+	return altered(cell)
 }
 
 // isUnseen tells control and format characters: also zero-width blanks and marks of the writing direction.
 func isUnseen(r rune) bool { return r < ' ' || r > '~' && unicode.In(r, unicode.Cc, unicode.Cf) }
 
-func checkUnaltered(_ *reading, cell string) (wrong, fix string) { return altered(cell) }
+func checkUnaltered(_ *reading, cell string) fault { return altered(cell) }
 
-func checkCurrency(r *reading, cell string) (wrong, fix string) {
+func checkCurrency(r *reading, cell string) fault {
 	if money.Known(cell) {
 		r.row.Currency = money.Currency(cell)
-		return "", ""
+		return fault{}
 	}
 	switch upper := strings.ToUpper(strings.TrimSpace(cell)); {
 	case money.Known(upper):
-		return "is not in capital letters", "write " + upper
+		return fault{"is not in capital letters", "write " + upper, upper}
 	case slices.Contains([]string{"RMB", "YUAN", "\u4eba\u6c11\u5e01", "\u5143", "\u00a5", "\uffe5"}, upper):
-		return "does not show which yuan it is", "write CNH for yuan traded offshore, or CNY"
+		return fault{"does not show which yuan it is", "write CNH for yuan traded offshore, or CNY", ""}
 	}
-	return "is not a currency known here", "write the three capital letters of ISO 4217, such as USD, or CNH"
+	return fault{"is not a currency known here", "write the three capital letters of ISO 4217, such as USD, or CNH", ""}
 }
 
-func checkAmount(r *reading, cell string) (wrong, fix string) {
-	amount, wrong, fix := r.amount(cell, "write it as 1234.50, with - in front of a return", func(minor int64) bool { return minor != 0 })
-	if wrong == "" && amount == 0 {
-		return "is zero", "write a sale above zero and a return below zero, or remove the row"
+func checkAmount(r *reading, cell string) fault {
+	amount, f := r.amount(cell, "write it as 1234.50, with - in front of a return", func(minor int64) bool { return minor != 0 })
+	if f.wrong == "" && amount == 0 {
+		return fault{"is zero", "write a sale above zero and a return below zero, or remove the row", ""}
 	}
 	r.row.Amount = amount
-	return wrong, fix
+	return f
 }
 
-func checkUnitPrice(r *reading, cell string) (wrong, fix string) {
-	price, wrong, fix := r.amount(cell, "write it as 1234.50", func(minor int64) bool { return minor >= 0 })
+func checkUnitPrice(r *reading, cell string) fault {
+	price, f := r.amount(cell, "write it as 1234.50", func(minor int64) bool { return minor >= 0 })
 	if price < 0 {
-		return "is below zero", "write the price without the sign; transactionAmount alone tells a return"
+		return fault{"is below zero", "write the price without the sign; transactionAmount alone tells a return", ""}
 	}
 	r.price = price
-	return wrong, fix
+	return f
 }
 
 // amount reads an amount in minor units of the row's currency. Where that is not known, another with two decimals stands
 // in, so that the other faults of the cell are found all the same. What can be suggested is what fits.
-func (r *reading) amount(cell, form string, fits func(minor int64) bool) (minor int64, wrong, fix string) {
+func (r *reading) amount(cell, form string, fits func(minor int64) bool) (minor int64, f fault) {
 	currency := r.row.Currency
 	if currency == "" {
 		currency = "USD"
@@ -159,49 +162,48 @@ func (r *reading) amount(cell, form string, fits func(minor int64) bool) (minor 
 	_, decimals, _ := strings.Cut(cell, ".")
 	switch {
 	case err == nil:
-		return a.Minor, "", ""
+		return a.Minor, fault{}
 	case errors.Is(err, money.ErrRange):
-		return 0, "has more than 12 digits before the point", "correct it, or divide the sum among several rows"
+		return 0, fault{"has more than 12 digits before the point", "correct it, or divide the sum among several rows", ""}
 	case errors.Is(err, money.ErrDigits) && len(decimals) <= 2:
-		return 0, "has decimals, and " + string(currency) + " has none", "write a whole amount, such as 100"
+		return 0, fault{"has decimals, and " + string(currency) + " has none", "write a whole amount, such as 100", ""}
 	case errors.Is(err, money.ErrDigits) && !isGroup(cell):
-		return 0, fmt.Sprintf("has %d decimals", len(decimals)), "write at most 2, as 1234.50"
+		return 0, fault{fmt.Sprintf("has %d decimals", len(decimals)), "write at most 2, as 1234.50", ""}
 	}
-	wrong, fix = explainNumber(cell, form, func(number string) bool {
+	return 0, explainNumber(cell, form, string(r.row.Currency), func(number string) bool {
 		a, err := money.ParseTrade(number, currency)
 		return err == nil && fits(a.Minor)
 	})
-	return 0, wrong, fix
 }
 
-func checkQuantity(r *reading, cell string) (wrong, fix string) {
+func checkQuantity(r *reading, cell string) fault {
 	n, err := strconv.ParseInt(cell, 10, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) || n <= 0 || cell[0] < '1' || cell[0] > '9' {
 		return explainQuantity(cell)
 	}
 	r.quantity = n
-	return "", ""
+	return fault{}
 }
 
-func explainQuantity(cell string) (wrong, fix string) {
+func explainQuantity(cell string) fault {
 	switch whole, decimals, point := strings.Cut(cell, "."); {
 	case strings.Trim(cell, "0.") == "":
-		return "is zero", "write how many pieces there are, as 3, or remove the row"
+		return fault{"is zero", "write how many pieces there are, as 3, or remove the row", ""}
 	case cell[0] == '-' && isDigits(cell[1:]):
-		return "is below zero", "write it without the sign; transactionAmount alone tells a return"
+		return fault{"is below zero", "write it without the sign; transactionAmount alone tells a return", ""}
 	case point && isDigits(whole) && isDigits(decimals) && len(decimals) != 3:
-		return "is not a whole number", "write how many whole pieces there are, as 3"
+		return fault{"is not a whole number", "write how many whole pieces there are, as 3", ""}
 	}
-	return explainNumber(cell, "write how many pieces there are, as 3", func(number string) bool {
+	return explainNumber(cell, "write how many pieces there are, as 3", "", func(number string) bool {
 		return isDigits(number) && number[0] != '0' && len(number) <= 16
 	})
 }
 
-func checkShippingStatus(r *reading, cell string) (wrong, fix string) {
+func checkShippingStatus(r *reading, cell string) fault {
 	switch cell {
 	case isShipped, notShipped:
 		r.row.Shipped = cell == isShipped
-		return "", ""
+		return fault{}
 	}
 	letters := strings.Map(func(c rune) rune {
 		if c == ' ' || c == '-' || c == '_' {
@@ -211,33 +213,33 @@ func checkShippingStatus(r *reading, cell string) (wrong, fix string) {
 	}, cell)
 	switch letters {
 	case "shipped":
-		return "is not written as Shipped", "write Shipped"
+		return fault{"is not written as Shipped", "write Shipped", isShipped}
 	case "notshipped", "unshipped":
-		return "is not written as Not Shipped", "write Not Shipped"
+		return fault{"is not written as Not Shipped", "write Not Shipped", notShipped}
 	}
-	return "is neither of the two states", "write exactly Shipped or Not Shipped"
+	return fault{"is neither of the two states", "write exactly Shipped or Not Shipped", ""}
 }
 
-func checkCountry(_ *reading, cell string) (wrong, fix string) {
+func checkCountry(_ *reading, cell string) fault {
 	if countries[cell] {
-		return "", ""
+		return fault{}
 	}
 	upper := strings.ToUpper(strings.ReplaceAll(cell, ".", ""))
 	switch three := alpha3[upper]; {
 	case countries[upper]:
-		return "is not in capital letters", "write " + upper
+		return fault{"is not in capital letters", "write " + upper, upper}
 	case three != "":
-		return "is a code of two letters", "write " + three
+		return fault{"is a code of two letters", "write " + three, three}
 	}
-	return "is not a country", "write the three capital letters of ISO 3166-1 alpha-3, such as CHN"
+	return fault{"is not a country", "write the three capital letters of ISO 3166-1 alpha-3, such as CHN", ""}
 }
 
-func checkURL(_ *reading, cell string) (wrong, fix string) {
+func checkURL(_ *reading, cell string) fault {
 	u, err := url.Parse(cell)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsFunc(cell, unicode.IsSpace) {
-		return "is not an http or https address", "write it in full, such as https://store.example.com/acme"
+		return fault{"is not an http or https address", "write it in full, such as https://store.example.com/acme", ""}
 	}
-	return "", ""
+	return fault{}
 }
 
 // The rules of a cell; with the column in front of it each is a problem's code.
@@ -248,42 +250,60 @@ const (
 )
 
 // cellProblem judges the cell of one column: whether it must be there, its form, its length. A cell that is sound is left
-// as it was read.
-func (r *reading) cellProblem(column int) (rule, wrong, fix string) {
-	c, cell := &columns[column], r.cells[column]
-	if c.form != nil && c.form.read != nil {
-		cell = c.form.read(cell)
+// as it was read. What else of the row depends on a cell with a certain mend is judged as if it were mended.
+func (r *reading) cellProblem(column int) (rule string, f fault) {
+	rule, as, f := r.cellFault(column, r.cells[column])
+	if f.wrong == "" {
+		r.cells[column] = as
+		return "", f
 	}
-	if isBlank(cell) {
+	// What a mend leaves may need another, as a blank behind an apostrophe does. A mend that does not end well is none.
+	for next := f.mend; next != ""; {
+		_, _, left := r.cellFault(column, next)
+		f.mend, next = next, left.mend
+		if left.wrong != "" {
+			f.mend = ""
+		}
+	}
+	return rule, f
+}
+
+// cellFault judges what could stand in the cell of one column, and gives it as it is read.
+func (r *reading) cellFault(column int, cell string) (rule, as string, f fault) {
+	c := &columns[column]
+	as = cell
+	if c.form != nil && c.form.read != nil {
+		as = c.form.read(cell)
+	}
+	if isBlank(as) {
 		switch {
 		case c.Need == "M":
-			return cellEmpty, "is empty", c.fill()
+			return cellEmpty, as, fault{"is empty", c.fill(), ""}
 		case c.Need == r.cells[colShipping]:
-			return cellEmpty, "is empty, but shippingStatus is " + c.Need, c.fill()
+			return cellEmpty, as, fault{"is empty, but shippingStatus is " + c.Need, c.fill(), ""}
 		}
-		return "", "", ""
+		return "", cell, fault{}
 	}
 	rule = cellForm
-	if wrong, fix = artefact(cell); wrong == "" && c.form != nil {
-		wrong, fix = c.form.check(r, cell)
+	if f = artefact(as); f.wrong == "" && c.form != nil {
+		f = c.form.check(r, as)
 	}
-	if n := len(cell); c.Max > 0 && n > c.Max && !strings.Contains(fix, "write ") { // what is written anew need not be shortened
-		if n = utf8.RuneCountInString(cell); n > c.Max {
+	if n := len(as); c.Max > 0 && n > c.Max && !strings.Contains(f.fix, "write ") { // what is written anew need not be shortened
+		if n = utf8.RuneCountInString(as); n > c.Max {
 			long, shorten := fmt.Sprintf("has %d characters", n), fmt.Sprintf("at most %d are allowed", c.Max)
-			if wrong == "" {
-				rule, wrong, fix = cellLong, long, shorten
+			if f.wrong == "" {
+				rule, f = cellLong, fault{long, shorten, ""}
 			} else {
-				wrong, fix = wrong+" and "+long, fix+", and "+shorten
+				f.wrong, f.fix = f.wrong+" and "+long, f.fix+", and "+shorten
 			}
 		}
 	}
 	switch {
-	case wrong == "":
-		r.cells[column] = cell
+	case f.wrong == "":
 	case c.Need == "O", c.Need == notShipped && r.cells[colShipping] == isShipped, c.Need == isShipped && r.cells[colShipping] == notShipped:
-		fix += ", or leave the cell empty"
+		f.fix, f.mend = f.fix+", or leave the cell empty", "" // the sender's to choose
 	}
-	return rule, wrong, fix
+	return rule, as, f
 }
 
 // isBlank tells whether there is nothing to be seen in a cell.

@@ -86,34 +86,37 @@ func readQuantity(cell string) string {
 }
 
 // artefact tells what a spreadsheet leaves in any cell when something went wrong there.
-func artefact(cell string) (wrong, fix string) {
+func artefact(cell string) fault {
 	switch {
 	case cell[0] != '#' && cell[0] != 'E':
 	case strings.Trim(cell, "#") == "" && len(cell) > 2:
-		return "is what a spreadsheet shows where a column is too narrow", "make the column wider and save the file again, or write the value itself"
+		return fault{"is what a spreadsheet shows where a column is too narrow", "make the column wider and save the file again, or write the value itself", ""}
 	case slices.Contains(formulaErrors, cell), len(cell) == len("Err:502") && strings.HasPrefix(cell, "Err:"):
-		return "is the error " + cell + " of a spreadsheet's formula", "correct the formula and save the file again, or write the value itself"
+		return fault{"is the error " + cell + " of a spreadsheet's formula", "correct the formula and save the file again, or write the value itself", ""}
 	}
-	return "", ""
+	return fault{}
 }
 
 var formulaErrors = []string{"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#FIELD!", "#GETTING_DATA",
 	"#NV", "#BEZUG!", "#WERT!", "#ZAHL!"}
 
 // altered tells whether a spreadsheet has made something else of an id, as far as its form shows it.
-func altered(cell string) (wrong, fix string) {
-	switch {
+func altered(cell string) fault {
+	switch text, formula := strings.CutPrefix(cell, `="`); {
 	case cell[0] == '\'':
-		return "begins with an apostrophe, as spreadsheets mark text", "remove the apostrophe"
+		return fault{"begins with an apostrophe, as spreadsheets mark text", "remove the apostrophe", cell[1:]}
 	case cell == "TRUE" || cell == "FALSE":
-		return "is " + cell + ", which spreadsheets make of a text or formula", "write the value itself"
-	case strings.HasPrefix(cell, `="`) && strings.HasSuffix(cell, `"`):
-		return "is a formula", "write only what stands between the quotes"
+		return fault{"is " + cell + ", which spreadsheets make of a text or formula", "write the value itself", ""}
+	case formula && strings.HasSuffix(cell, `"`):
+		if text = strings.TrimSuffix(text, `"`); strings.Contains(text, `"`) { // it is more than a text in quotes
+			text = ""
+		}
+		return fault{"is a formula", "write only what stands between the quotes", text}
 	case strings.Contains(cell, "E+") && isShortened(cell):
-		return "is a number that a spreadsheet has shortened, and its last digits are lost",
-			"write all digits, from where the file was made, into a column formatted as text"
+		return fault{"is a number that a spreadsheet has shortened, and its last digits are lost",
+			"write all digits, from where the file was made, into a column formatted as text", ""}
 	}
-	return "", ""
+	return fault{}
 }
 
 // isShortened tells whether a number is written as 1.23457E+11.
@@ -134,43 +137,48 @@ func isDigits(s string) bool {
 }
 
 // explainNumber tells what is wrong with a cell that is not a number of the form wanted, and what to write where that is
-// certain: what fits tells whether a number would do.
-func explainNumber(cell, form string, fits func(number string) bool) (wrong, fix string) {
+// certain: what fits tells whether a number would do. The name of a currency beside the number must be the row's, or else it
+// is not certain that the number alone says the same.
+func explainNumber(cell, form, currency string, fits func(number string) bool) fault {
 	if isShortened(cell) {
-		fix = "write all of its digits"
+		fix := "write all of its digits"
 		if n := lengthen(cell); fits(n) {
 			fix += ", " + n + " if nothing was cut off"
 		}
-		return "is a number that a spreadsheet has shortened, and digits of it may be lost", fix
+		return fault{"is a number that a spreadsheet has shortened, and digits of it may be lost", fix, ""}
 	}
-	if wrong, fix := altered(cell); wrong != "" {
-		return wrong, fix
+	if f := altered(cell); f.wrong != "" {
+		return f
 	}
-	number, alone := bareNumber(cell)
-	if alone && isGroup(number) {
+	number, beside := bareNumber(cell)
+	wrong := "is not a plain number"
+	if beside == "" && isGroup(number) {
 		at := len(number) - 4
 		whole, other := number[:at]+number[at+1:], number[:at]+"."+number[at+1:]
-		wrong, fix = "can mean "+whole+" or "+other, "write "+whole+" if thousands are meant"
+		means, fix := "can mean "+whole+" or "+other, "write "+whole+" if thousands are meant"
 		if short := pointed(other); fits(short) {
 			fix = "write " + whole + " or " + short
 		}
 		if fits(whole) {
-			return wrong, fix
+			return fault{means, fix, ""}
 		}
 	}
-	wrong = "is not a plain number"
 	switch {
 	case number == "":
 		wrong = "is not a number"
-	case !alone:
+	case beside != "":
 		wrong = "has more in it than a number"
 	case strings.HasSuffix(strings.TrimRight(number, "0123456789"), ","):
 		wrong = "has a comma before its decimals"
 	}
-	if number = pointed(number); fits(number) {
-		return wrong, "write " + number
+	if number = pointed(number); !fits(number) {
+		return fault{wrong, form, ""}
 	}
-	return wrong, form
+	f := fault{wrong, "write " + number, number}
+	if beside != "" && beside != currency {
+		f.mend = ""
+	}
+	return f
 }
 
 // isGroup tells whether what stands before the last three digits can separate thousands as well as decimals: 1,234 and 1.234.
@@ -180,13 +188,13 @@ func isGroup(number string) bool {
 	return at > 0 && at < 4 && number[0] != '0' && (number[at] == ',' || number[at] == '.') && isDigits(number[:at]) && isDigits(number[at+1:])
 }
 
-// bareNumber is the number in a cell with its sign and separators, and whether it stands alone. It is empty where something
-// else is there that could change its meaning, other than the name or sign of a currency.
-func bareNumber(cell string) (number string, alone bool) {
+// bareNumber is the number in a cell with its sign and separators, and what stands beside it: the name or sign of a currency.
+// It is empty where something else is there that could change its meaning.
+func bareNumber(cell string) (number, beside string) {
 	cell = strings.NewReplacer("\u2212", "-", "\u2013", "-", "\u202f", " ").Replace(cell)
 	from, to := strings.IndexAny(cell, "0123456789"), strings.LastIndexAny(cell, "0123456789")+1
 	if from < 0 {
-		return "", false
+		return "", ""
 	}
 	if from > 0 && (cell[from-1] == '.' || cell[from-1] == ',') {
 		from--
@@ -202,21 +210,25 @@ func bareNumber(cell string) (number string, alone bool) {
 	}
 	around := before + after
 	sign := ""
-	if inBrackets || strings.Count(around, "-") == 1 {
+	switch {
+	case inBrackets: // another sign in them would leave it open what they mean
 		sign = "-"
+	case strings.Count(around, "-") == 1 && !strings.Contains(around, "+"):
+		sign, around = "-", strings.Replace(around, "-", "", 1)
+	case !strings.Contains(around, "-"):
+		around = strings.Replace(around, "+", "", 1)
 	}
-	around = strings.Replace(strings.Replace(around, "-", "", 1), "+", "", 1)
-	alone = around == ""
-	name := strings.ToUpper(strings.TrimSpace(strings.Map(func(r rune) rune {
+	beside = strings.ToUpper(strings.TrimSpace(around))
+	name := strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Sc, r) || r == '\u5143' { // yuan
 			return -1
 		}
 		return r
-	}, around)))
+	}, beside))
 	if name != "" && name != "RMB" && name != "US" && name != "HK" && !money.Known(name) || strings.Trim(number, "0123456789,. '") != "" {
-		return "", false
+		return "", beside
 	}
-	return sign + number, alone
+	return sign + number, beside
 }
 
 // pointed writes a number with a point before its decimals and nothing between its thousands; empty where that is not
