@@ -56,6 +56,7 @@ type Problem struct {
 	Rule    string // what is wrong
 	Fix     string // how to mend it
 	Mend    string // what to write into the cell, where that is certain
+	Remove  bool   // it is certain that the line is to be removed
 	Warning bool   // told, but it rejects nothing
 }
 
@@ -118,6 +119,8 @@ type Result struct {
 	Problems []Problem
 	// More is the number of problems that are not in Problems.
 	More int
+	// Mendable is how many of all problems Fix would mend; more where one of them is the file's, which hides those of rows.
+	Mendable int
 	// Broken counts all problems by rule: those of the file first, then errors, then warnings, the most frequent first.
 	Broken []Broken
 	// Fresh and Updates are how many rows there are for EachRow: those that book something, and those that only change the
@@ -247,6 +250,24 @@ type checker struct {
 	bytes   []byte // scratch
 }
 
+// newChecker reads the file to tell its encoding.
+func newChecker(src io.ReadSeeker, set Settings, known Known) (*checker, error) {
+	if _, err := src.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	enc, err := detect(src)
+	if err != nil {
+		return nil, err
+	}
+	if set.Zone == nil {
+		set.Zone = time.FixedZone("+08:00", 8*60*60)
+	}
+	if set.Rest == nil {
+		set.Rest = func(time.Duration) {}
+	}
+	return &checker{zone: set.Zone, rest: set.Rest, known: known, enc: enc, bound: &bound{known: make(map[Binding]bool)}, seed: maphash.MakeSeed()}, nil
+}
+
 // another is the checker of another goroutine.
 func (c *checker) another() *checker {
 	n := *c
@@ -307,20 +328,10 @@ type judged struct {
 // are many. The error is one of reading src, of known or of the disk; a bad file is a Result. A Result holds while no other
 // file of the same app is booked, and has to be closed.
 func Check(src io.ReadSeeker, set Settings, known Known) (_ *Result, err error) {
-	if _, err := src.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("rewind trade file: %w", err)
-	}
-	enc, err := detect(src)
+	c, err := newChecker(src, set, known)
 	if err != nil {
 		return nil, fmt.Errorf("read trade file: %w", err)
 	}
-	if set.Zone == nil {
-		set.Zone = time.FixedZone("+08:00", 8*60*60)
-	}
-	if set.Rest == nil {
-		set.Rest = func(time.Duration) {}
-	}
-	c := &checker{zone: set.Zone, rest: set.Rest, known: known, enc: enc, bound: &bound{known: make(map[Binding]bool)}, seed: maphash.MakeSeed()}
 	res := &Result{checker: c, spool: &spool{}, partNos: make(map[Binding]int32), tally: tally{}}
 	defer func() {
 		if err != nil {
@@ -355,6 +366,11 @@ func (c *checker) readAll(src io.ReadSeeker, res *Result) error {
 	}
 	c.header = readHeader(head, c.enc)
 	res.FileProblems = c.header.problems
+	for _, p := range res.FileProblems {
+		if p.Mend != "" || p.Remove {
+			res.Mendable++
+		}
+	}
 	cut, crew := 0, c.crew()
 	return pass(split, c.enc, len(crew), func(worker int, b *batch) error {
 		if len(c.header.problems) > 0 {
@@ -451,6 +467,9 @@ func (res *Result) refuse(rule ruleID, line int, name string) {
 // keep takes over what is needed of a row that was judged by itself.
 func (res *Result) keep(j *judged) error {
 	for _, p := range j.problems {
+		if p.Mend != "" || p.Remove {
+			res.Mendable++
+		}
 		res.tally.count(p.Code, p.Line, func() Problem { return p })
 		if !res.listed.room(p.Warning) {
 			res.More++

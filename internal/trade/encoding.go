@@ -213,17 +213,26 @@ func isASCII(p []byte) bool {
 	return true
 }
 
-// encode writes ASCII text, which is all that the error file adds, in this encoding.
-func (e encoding) encode(ascii string) []byte {
+// canWrite tells whether encode keeps a text. Some of GB18030's characters for private use it does not.
+func (e encoding) canWrite(text string) bool {
+	back, ok := e.decode(e.encode(text))
+	return ok && back == text
+}
+
+// encode writes text in this encoding.
+func (e encoding) encode(text string) []byte {
 	if e.unit == 1 {
-		return []byte(ascii)
+		if e.name == "GB18030" && !isASCII([]byte(text)) {
+			text, _ = simplifiedchinese.GB18030.NewEncoder().String(text)
+		}
+		return []byte(text)
 	}
-	wide := make([]byte, 0, 2*len(ascii))
-	for i := range len(ascii) {
+	wide := make([]byte, 0, 2*len(text))
+	for _, u := range utf16.Encode([]rune(text)) {
 		if e.big {
-			wide = append(wide, 0, ascii[i])
+			wide = append(wide, byte(u>>8), byte(u))
 		} else {
-			wide = append(wide, ascii[i], 0)
+			wide = append(wide, byte(u), byte(u>>8))
 		}
 	}
 	return wide

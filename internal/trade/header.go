@@ -2,6 +2,7 @@ package trade
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -19,7 +20,11 @@ type header struct {
 	extraLast bool  // the error file's columns come last, so that rows may do without them
 	unnamed   []int // cells without a name, behind all columns of the sender: every row has them, with nothing in them
 	problems  []Problem
+	nearly    []nearlyNamed
 }
+
+// nearlyNamed is a cell whose name is to be another, as one of the header's problems tells.
+type nearlyNamed struct{ cell, problem int }
 
 // cells finds the sender's cells of a record. They fit when there is one for each column, in the order of h.columns; cells
 // without a name may follow.
@@ -42,6 +47,13 @@ func (h header) cells(rec record, enc encoding) (cells []span, fit bool) {
 		n -= 3
 	}
 	return rec.cells[:n], n == h.width
+}
+
+// cell is where in a record that fits a column stands.
+func (h header) cell(rec record, enc encoding, column string) span {
+	cells, _ := h.cells(rec, enc)
+	i, _ := columnNamed(column)
+	return cells[slices.Index(h.columns, i)]
 }
 
 // filled is the first cell without a name in which there is something, counted from 1; 0 when there is none.
@@ -78,8 +90,10 @@ func readHeader(rec record, enc encoding) header {
 		return whole(fileUndecodable, enc.name)
 	case strings.IndexByte(text, 0) >= 0:
 		return whole(fileNUL, enc.name)
-	case strings.HasPrefix(strings.Trim(strings.ToLower(text), "\ufeff\""), "sep="):
-		return whole(fileSepLine, "")
+	case isSepLine(text, ""):
+		h := whole(fileSepLine, "")
+		h.problems[0].Remove = isSepLine(text, ",") // without it nothing would show another separator
+		return h
 	case strings.Count(text, ",") < columnCount/2:
 		separators = separatorOf(text, len(rec.cells) == 1)
 	}
@@ -110,7 +124,10 @@ func readHeader(rec record, enc encoding) header {
 		switch {
 		case !known && meant != "":
 			seen[strings.ToLower(meant)]++
-			h.problems = append(h.problems, refuse(shorten(name), fileNearly, meant))
+			h.nearly = append(h.nearly, nearlyNamed{i, len(h.problems)})
+			p := refuse(shorten(name), fileNearly, meant)
+			p.Mend = meant
+			h.problems = append(h.problems, p)
 		case !known:
 			h.problems = append(h.problems, refuse(shorten(name), fileUnknown, ""))
 		case seen[folded] == 2:
@@ -124,6 +141,14 @@ func readHeader(rec record, enc encoding) header {
 			h.extraLast = len(h.own) == i+1
 		}
 	}
+	h.nearly = slices.DeleteFunc(h.nearly, func(n nearlyNamed) bool {
+		p := &h.problems[n.problem]
+		twice := seen[strings.ToLower(p.Mend)] > 1
+		if twice { // which of the columns is meant is not certain
+			p.Mend = ""
+		}
+		return twice
+	})
 	if names == 0 && strings.Contains(text, "://") {
 		return whole(fileHeadless, "")
 	}
@@ -137,6 +162,11 @@ func readHeader(rec record, enc encoding) header {
 		h.width++
 	}
 	return h
+}
+
+// isSepLine tells the line by which a spreadsheet is told the separator.
+func isSepLine(text, separator string) bool {
+	return strings.HasPrefix(strings.Trim(strings.ToLower(text), "\ufeff\""), "sep="+separator)
 }
 
 // foreign names what is no text at all.

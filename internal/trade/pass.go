@@ -13,13 +13,15 @@ const batchRecords = 256
 // batch is some records of a file that follow each other, and what a pass makes of them.
 type batch struct {
 	records []record
-	data    []byte // theirs
+	data    []byte // theirs, and those of the blank lines between them: all from offset on
+	offset  int64
 	cells   []span // theirs
 	err     error  // why there are no more: io.EOF, errTooLong with its line, or a fault of the source
 	line    int
 
-	judged []judged // of a check, one for each record
-	out    []byte   // of an error file
+	judged []judged  // of a check, one for each record
+	out    []byte    // of an error file, or of a mended one
+	mended []Problem // in out
 
 	failed error // of the work
 	done   chan struct{}
@@ -27,19 +29,19 @@ type batch struct {
 
 // fill takes over the next records; blank ones are none.
 func (b *batch) fill(split *splitter, enc encoding) {
-	b.records, b.data, b.cells = b.records[:0], b.data[:0], b.cells[:0]
+	b.records, b.data, b.cells, b.offset = b.records[:0], b.data[:0], b.cells[:0], split.offset
 	for len(b.records) < batchRecords {
 		rec, err := split.next()
 		if err != nil {
 			b.err, b.line = err, split.line
 			return
 		}
-		if enc.blank(rec.raw) {
-			continue
-		}
 		// Where appending moves the data, the records before keep the old place.
 		n := len(b.data)
 		b.data = append(append(b.data, rec.raw...), rec.end...)
+		if enc.blank(rec.raw) {
+			continue
+		}
 		raw := len(rec.raw)
 		rec.raw, rec.end = b.data[n:n+raw:n+raw], b.data[n+raw:]
 		if rec.cells != nil {

@@ -50,6 +50,9 @@ func (c *checker) judge(rec record) *reading {
 		if f.wrong == "" {
 			continue
 		}
+		if f.mend != "" && !c.enc.canWrite(f.mend) {
+			f.mend = ""
+		}
 		r.bad |= 1 << i
 		r.problems = append(r.problems, Problem{Code: columns[i].Name + rule, Line: rec.line, Column: columns[i].Name, Value: r.cells[i], Rule: f.wrong, Fix: f.fix, Mend: f.mend})
 	}

@@ -326,6 +326,7 @@ type Rule struct {
 	Fix     string
 	File    bool // one breach refuses the whole file
 	Warning bool
+	Remove  bool // it is certain that the line is to be removed
 }
 
 // Rules lists them: what the whole file is refused for, what a row is, what rows are together.
@@ -375,42 +376,42 @@ const (
 const sameItem = "this sellerId, orderId and sku"
 
 var rules = [...]Rule{
-	fileEmpty:        {"file.empty", "", "has no rows", "write a header line with the column names and a line for each sale or return under it", true, false},
-	fileForeign:      {"file.foreign", "", "is {name}, not comma separated text", "open it in the program that made it and save it as CSV UTF-8 (comma delimited)", true, false},
-	fileSepLine:      {"file.sep-line", "", "begins with a line sep= for spreadsheets", "remove that line", true, false},
-	fileSeparator:    {"file.separator", "", "separates its values by {name}", "save it as CSV UTF-8 (comma delimited); if that writes semicolons, make the comma the list separator in the regional settings of the computer", true, false},
-	fileLineEnds:     {"file.line-ends", "", "ends its lines by carriage returns alone", "save it with Unix (LF) or Windows (CR LF) line ends", true, false},
-	fileHeaderQuotes: {"file.header-quotes", "", "has a quote in its header (line {line}, character {name}) that is not closed or stands inside a name", "write the column names without quotes", true, false},
-	fileHeadless:     {"file.headless", "", "has no header: line {line} is a row already", "write the line of column names above it: sellerId,orderId,sku and so on", true, false},
-	fileMissing:      {"file.column-missing", "", "is missing from the header", "add the column", true, false},
-	fileUnknown:      {"file.column-unknown", "", "is not a column of trade files", "correct the name in the header, or remove the column", true, false},
-	fileNearly:       {"file.column-misspelt", "", "is not a column of trade files", "write {name} in the header", true, false},
-	fileUnnamed:      {"file.column-unnamed", "", "has no name for column {name} of its header (line {line}), though named ones follow", "write the name, or remove the column", true, false},
-	fileTwice:        {"file.column-twice", "", "stands twice in the header", "remove one of the two columns", true, false},
-	fileTooLong:      {"file.long-line", "", "has a line longer than any row can be (line {line})", "send comma separated text with one line for each row", true, false},
-	fileCut:          {"file.cut", "", "is cut: its last row (line {line}) is not whole", "send the whole file again", true, false},
-	fileUndecodable:  {"file.encoding", "", "has bytes that are not {name} text (line {line})", "save it as CSV UTF-8 where it was made, and send it again", true, false},
-	fileNUL:          {"file.zero-byte", "", "has a zero byte in it (line {line}), which no text has", "save it as CSV UTF-8 where it was made, and send it again", true, false},
+	fileEmpty:        {"file.empty", "", "has no rows", "write a header line with the column names and a line for each sale or return under it", true, false, false},
+	fileForeign:      {"file.foreign", "", "is {name}, not comma separated text", "open it in the program that made it and save it as CSV UTF-8 (comma delimited)", true, false, false},
+	fileSepLine:      {"file.sep-line", "", "begins with a line sep= for spreadsheets", "remove that line", true, false, true},
+	fileSeparator:    {"file.separator", "", "separates its values by {name}", "save it as CSV UTF-8 (comma delimited); if that writes semicolons, make the comma the list separator in the regional settings of the computer", true, false, false},
+	fileLineEnds:     {"file.line-ends", "", "ends its lines by carriage returns alone", "save it with Unix (LF) or Windows (CR LF) line ends", true, false, false},
+	fileHeaderQuotes: {"file.header-quotes", "", "has a quote in its header (line {line}, character {name}) that is not closed or stands inside a name", "write the column names without quotes", true, false, false},
+	fileHeadless:     {"file.headless", "", "has no header: line {line} is a row already", "write the line of column names above it: sellerId,orderId,sku and so on", true, false, false},
+	fileMissing:      {"file.column-missing", "", "is missing from the header", "add the column", true, false, false},
+	fileUnknown:      {"file.column-unknown", "", "is not a column of trade files", "correct the name in the header, or remove the column", true, false, false},
+	fileNearly:       {"file.column-misspelt", "", "is not a column of trade files", "write {name} in the header", true, false, false},
+	fileUnnamed:      {"file.column-unnamed", "", "has no name for column {name} of its header (line {line}), though named ones follow", "write the name, or remove the column", true, false, false},
+	fileTwice:        {"file.column-twice", "", "stands twice in the header", "remove one of the two columns", true, false, false},
+	fileTooLong:      {"file.long-line", "", "has a line longer than any row can be (line {line})", "send comma separated text with one line for each row", true, false, false},
+	fileCut:          {"file.cut", "", "is cut: its last row (line {line}) is not whole", "send the whole file again", true, false, false},
+	fileUndecodable:  {"file.encoding", "", "has bytes that are not {name} text (line {line})", "save it as CSV UTF-8 where it was made, and send it again", true, false, false},
+	fileNUL:          {"file.zero-byte", "", "has a zero byte in it (line {line}), which no text has", "save it as CSV UTF-8 where it was made, and send it again", true, false, false},
 
-	rowUndecodable:   {"row.encoding", "", "has bytes that are not {name}", "save the file as CSV UTF-8 where it was made, and send it again", false, false},
-	rowNUL:           {"row.zero-byte", "", "has a zero byte in it ({name}), which no text has", "save the file as CSV UTF-8 where it was made, and send it again", false, false},
-	rowQuotes:        {"row.quotes", "", "a quote (character {count}) is not closed or stands inside a value", "put the whole value in quotes and double every quote inside it", false, false},
-	rowHeader:        {"row.header", "", "is the header again", "remove this line", false, false},
-	rowLineEnd:       {"row.line-end", "", "has a carriage return alone in it, which ends no line here", "save the file with Unix (LF) or Windows (CR LF) line ends", false, false},
-	rowComma:         {"row.comma", "", "has one comma {name} than the header", "put values that contain commas in quotes, and end all lines, the header too, alike: with a comma or without", false, false},
-	rowCells:         {"row.cells", "", "the number of its values is {count}, that of the columns in the header {name}", "put values that contain commas in quotes, and keep the commas around empty values", false, false},
-	rowUnnamed:       {"row.unnamed", "", "has a value in column {count}, which has no name in the header", "remove it, or put the value that contains a comma in quotes", false, false},
-	rowHalf:          {"row.cut", "", "ends in half a character", "send the whole file again", false, false},
-	rowUnbound:       {"row.unbound", "sellerId", "was never bound in this currency", "correct sellerId or transactionCurrency; if both are right, complete an Account Binding of this seller in it, then send the file under a new requestNo", false, false},
-	rowProduct:       {"row.product", "transactionAmount", "is not productQuantity x productUnitPrice", "correct it if that is a mistake; the row counts as it is", false, true},
-	rowRepeat:        {"row.repeat", "", "repeats line {line}", "nothing needs mending: it counts once", false, true},
-	rowConflict:      {"row.conflict", "", "line {line} has the same sellerId, orderId, sku, transactionTime and sign, but other content", "remove the wrong one of the two, or correct its transactionTime", false, false},
-	rowFiled:         {"row.filed", "", "was filed before with another currency or amount ({name}, line {line})", "correct this row; a change is filed as a return and a new sale, each with its own transactionTime", false, false},
-	rowUnshipped:     {"row.unshipped", "shippingStatus", "was Shipped when filed before ({name}, line {line})", "write Shipped; goods that came back are filed as a return", false, false},
-	rowCurrency:      {"row.currency", "transactionCurrency", "differs from line {line} of " + sameItem, "use one currency for all of its rows", false, false},
-	rowCurrencyFiled: {"row.currency-filed", "transactionCurrency", "differs from {name}, in which earlier files have " + sameItem, "use {name}", false, false},
-	rowReturns:       {"row.returns", "transactionAmount", "the returns of " + sameItem + " exceed its sales, earlier files included", "correct the returns, or add the sales that are missing", false, false},
-	rowSum:           {"row.sum", "transactionAmount", "the rows of " + sameItem + " add up to more than can be booked", "correct the amounts", false, false},
+	rowUndecodable:   {"row.encoding", "", "has bytes that are not {name}", "save the file as CSV UTF-8 where it was made, and send it again", false, false, false},
+	rowNUL:           {"row.zero-byte", "", "has a zero byte in it ({name}), which no text has", "save the file as CSV UTF-8 where it was made, and send it again", false, false, false},
+	rowQuotes:        {"row.quotes", "", "a quote (character {count}) is not closed or stands inside a value", "put the whole value in quotes and double every quote inside it", false, false, false},
+	rowHeader:        {"row.header", "", "is the header again", "remove this line", false, false, true},
+	rowLineEnd:       {"row.line-end", "", "has a carriage return alone in it, which ends no line here", "save the file with Unix (LF) or Windows (CR LF) line ends", false, false, false},
+	rowComma:         {"row.comma", "", "has one comma {name} than the header", "put values that contain commas in quotes, and end all lines, the header too, alike: with a comma or without", false, false, false},
+	rowCells:         {"row.cells", "", "the number of its values is {count}, that of the columns in the header {name}", "put values that contain commas in quotes, and keep the commas around empty values", false, false, false},
+	rowUnnamed:       {"row.unnamed", "", "has a value in column {count}, which has no name in the header", "remove it, or put the value that contains a comma in quotes", false, false, false},
+	rowHalf:          {"row.cut", "", "ends in half a character", "send the whole file again", false, false, false},
+	rowUnbound:       {"row.unbound", "sellerId", "was never bound in this currency", "correct sellerId or transactionCurrency; if both are right, complete an Account Binding of this seller in it, then send the file under a new requestNo", false, false, false},
+	rowProduct:       {"row.product", "transactionAmount", "is not productQuantity x productUnitPrice", "correct it if that is a mistake; the row counts as it is", false, true, false},
+	rowRepeat:        {"row.repeat", "", "repeats line {line}", "nothing needs mending: it counts once", false, true, false},
+	rowConflict:      {"row.conflict", "", "line {line} has the same sellerId, orderId, sku, transactionTime and sign, but other content", "remove the wrong one of the two, or correct its transactionTime", false, false, false},
+	rowFiled:         {"row.filed", "", "was filed before with another currency or amount ({name}, line {line})", "correct this row; a change is filed as a return and a new sale, each with its own transactionTime", false, false, false},
+	rowUnshipped:     {"row.unshipped", "shippingStatus", "was Shipped when filed before ({name}, line {line})", "write Shipped; goods that came back are filed as a return", false, false, false},
+	rowCurrency:      {"row.currency", "transactionCurrency", "differs from line {line} of " + sameItem, "use one currency for all of its rows", false, false, false},
+	rowCurrencyFiled: {"row.currency-filed", "transactionCurrency", "differs from {name}, in which earlier files have " + sameItem, "use {name}", false, false, false},
+	rowReturns:       {"row.returns", "transactionAmount", "the returns of " + sameItem + " exceed its sales, earlier files included", "correct the returns, or add the sales that are missing", false, false, false},
+	rowSum:           {"row.sum", "transactionAmount", "the rows of " + sameItem + " add up to more than can be booked", "correct the amounts", false, false, false},
 }
 
 // finding is a breach of a rule, kept small: a million rows can each have one.
@@ -423,5 +424,5 @@ type finding struct {
 func (f finding) problem() Problem {
 	rule := rules[f.rule]
 	fill := strings.NewReplacer("{line}", strconv.Itoa(int(f.other)), "{count}", strconv.Itoa(int(f.other)), "{name}", f.name)
-	return Problem{Code: rule.Code, Line: int(f.line), Column: rule.Column, Rule: fill.Replace(rule.Wrong), Fix: fill.Replace(rule.Fix), Warning: rule.Warning}
+	return Problem{Code: rule.Code, Line: int(f.line), Column: rule.Column, Rule: fill.Replace(rule.Wrong), Fix: fill.Replace(rule.Fix), Warning: rule.Warning, Remove: rule.Remove}
 }

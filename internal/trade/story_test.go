@@ -35,6 +35,7 @@ var marks = []string{"<CR>", "\r", "<LF>", "\n", "<TAB>", "\t", "<BOM>", "\ufeff
 //	known     what was accepted before: "unbound SELLER CURRENCY", or "FILE:LINE row", the row as in rows
 //	report    the outcome
 //	all.csv, rejected.csv   the error file that comes of it, shown as UTF-8
+//	mends, fixed.csv        what Fix mends, and the file that comes of it
 //
 // Marks such as <NBSP> stand for what an editor would not show.
 func TestStories(t *testing.T) {
@@ -129,6 +130,21 @@ func (s *story) run(t *testing.T) {
 			}
 			s.sections[name] = show(t, res.checker.enc, out.Bytes())
 		}
+	}
+	if _, wanted := s.sections["fixed.csv"]; wanted || slices.Contains(s.order, "fixed.csv") {
+		var out, mends strings.Builder
+		fixed, err := Fix(&out, src, set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range fixed.Problems {
+			if p.Remove {
+				fmt.Fprintf(&mends, "line %d: removed\n", p.Line)
+			} else {
+				fmt.Fprintf(&mends, "line %d: %s: %s by %s\n", p.Line, p.Column, p.Value, p.Mend)
+			}
+		}
+		s.sections["mends"], s.sections["fixed.csv"] = mends.String(), show(t, res.checker.enc, []byte(out.String()))
 	}
 }
 
