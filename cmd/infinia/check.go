@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/openinfinia/infinia/internal/trade"
@@ -18,20 +19,39 @@ import (
 // bound, and what was filed before.
 type checkCmd struct {
 	Zone   time.Duration `default:"8h" env:"-" placeholder:"OFFSET" help:"The app's zone, in which times without one are read, as an offset from UTC; default 8h."`
+	Fix    string        `env:"-" placeholder:"FILE" help:"Write a copy in which what is certain is mended, such as usd, and check that; all else is as it was."`
 	Errors string        `env:"-" placeholder:"FILE" help:"Write the error file, with all rows, that can be mended and sent again."`
-	Most   int           `default:"50" env:"-" placeholder:"N" help:"How many findings to show, at most 1000; default 50."`
+	Most   int           `default:"50" env:"-" placeholder:"N" help:"How many findings, and how many mends, to show, at most 1000; default 50."`
 	JSON   bool          `name:"json" env:"-" help:"Print the findings as JSON."`
 	File   string        `arg:"" help:"The file; - for standard input."`
 }
 
 // checked is what is printed as JSON.
 type checked struct {
+	Fixed        *fixed    `json:"fixed,omitempty"` // of the file as it was; the rest is of the mended copy
 	TotalRows    int       `json:"totalRows"`
 	AcceptedRows int       `json:"acceptedRows"`
 	RejectedRows int       `json:"rejectedRows"`
 	Repeats      int       `json:"repeats"`
 	Findings     []finding `json:"findings"`
 	More         int       `json:"more"` // findings that are not listed
+}
+
+// fixed is what was mended.
+type fixed struct {
+	File   string         `json:"file"` // the mended copy
+	Total  int            `json:"total"`
+	Broken []trade.Broken `json:"broken"` // what was, by rule
+	Mends  []mend         `json:"mends"`
+	More   int            `json:"more"` // mends that are not listed
+}
+
+type mend struct {
+	Line    int    `json:"line"`
+	Column  string `json:"column,omitempty"`
+	Was     string `json:"was,omitempty"`
+	Is      string `json:"is,omitempty"`
+	Removed bool   `json:"removed,omitempty"` // the whole line
 }
 
 type finding struct {
@@ -48,8 +68,22 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 	if err != nil {
 		return err
 	}
-	defer src.Close()
-	res, err := trade.Check(interruptibleSource{ctx, src}, trade.Settings{Zone: time.FixedZone("", int(c.Zone.Seconds()))}, trade.Known{})
+	defer func() { err = errors.Join(err, src.Close()) }()
+	var mended *fixed
+	if c.Fix != "" {
+		fixed, err := c.fix(ctx, src)
+		if err != nil {
+			return err
+		}
+		mended = c.mends(fixed)
+		if err := src.Close(); err != nil {
+			return err
+		}
+		if src, err = os.Open(c.Fix); err != nil {
+			return err
+		}
+	}
+	res, err := trade.Check(interruptibleSource{ctx, src}, c.settings(), trade.Known{})
 	if err != nil {
 		return err
 	}
@@ -60,16 +94,24 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 		}
 	}
 	is := c.findings(res)
+	is.Fixed = mended
 	if c.JSON {
 		err = printJSON(con.out, is)
 	} else {
 		err = c.print(con.out, is, res.Parts)
 	}
+	file, hint := "the file", ""
+	if c.Fix != "" {
+		file = c.Fix
+	}
+	if res.Mendable > 0 {
+		hint = "--fix FILE writes a copy in which what is certain is mended"
+	}
 	switch {
 	case len(res.FileProblems) > 0:
-		err = errors.Join(err, errors.New("the file would be refused as a whole"))
+		err = errors.Join(err, hinted{fmt.Errorf("%s would be refused as a whole", file), hint})
 	case is.RejectedRows > 0:
-		err = errors.Join(err, fmt.Errorf("%d of %d rows are bad: the file would be refused, unless the app is set to take the good ones", is.RejectedRows, is.TotalRows))
+		err = errors.Join(err, hinted{fmt.Errorf("%d of %d rows are bad: %s would be refused, unless the app is set to take the good ones", is.RejectedRows, is.TotalRows, file), hint})
 	}
 	return err
 }
@@ -90,15 +132,52 @@ func (c checkCmd) open(ctx context.Context, in io.Reader) (*os.File, error) {
 	return f, nil
 }
 
-func (c checkCmd) writeErrors(ctx context.Context, src io.ReadSeeker, res *trade.Result) error {
-	f, err := os.OpenFile(c.Errors, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return hinted{fmt.Errorf("%s is there already", c.Errors), "name another file"}
+// fix leaves no part of a copy behind.
+func (c checkCmd) fix(ctx context.Context, src *os.File) (*trade.Fixed, error) {
+	if is, err := src.Stat(); err == nil {
+		if out, err := os.Stat(c.Fix); err == nil && os.SameFile(is, out) {
+			return nil, hinted{fmt.Errorf("%s is the file itself", c.Fix), "name another file for the mended copy"}
+		}
 	}
+	f, err := create(c.Fix)
+	if err != nil {
+		return nil, err
+	}
+	fixed, err := trade.Fix(interruptible{ctx, f}, interruptibleSource{ctx, src}, c.settings())
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, errors.Join(err, os.Remove(c.Fix))
+	}
+	return fixed, nil
+}
+
+func (c checkCmd) writeErrors(ctx context.Context, src io.ReadSeeker, res *trade.Result) error {
+	f, err := create(c.Errors)
 	if err != nil {
 		return err
 	}
 	return errors.Join(trade.WriteErrorFile(interruptible{ctx, f}, src, res, true), f.Close())
+}
+
+// create makes a file that is not there yet.
+func create(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil, hinted{fmt.Errorf("%s is there already", name), "name another file"}
+	}
+	return f, err
+}
+
+func (c checkCmd) settings() trade.Settings {
+	return trade.Settings{Zone: time.FixedZone("", int(c.Zone.Seconds()))}
+}
+
+func (c checkCmd) mends(done *trade.Fixed) *fixed {
+	is := &fixed{File: c.Fix, Total: done.Total, Broken: done.Broken, Mends: []mend{}}
+	for _, p := range done.Problems[:min(c.Most, len(done.Problems))] {
+		is.Mends = append(is.Mends, mend{p.Line, p.Column, p.Value, p.Mend, p.Remove})
+	}
+	is.More = is.Total - len(is.Mends)
+	return is
 }
 
 func (c checkCmd) findings(res *trade.Result) checked {
@@ -124,6 +203,11 @@ func (c checkCmd) findings(res *trade.Result) checked {
 }
 
 func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part) error {
+	if is.Fixed != nil {
+		if err := is.Fixed.print(w, c.File); err != nil {
+			return err
+		}
+	}
 	if len(is.Findings) > 0 {
 		if err := printTable(w, "line column value finding", is.Findings, func(f finding) []any {
 			line, text := any(f.Line), f.Wrong+"; "+f.Fix
@@ -133,7 +217,7 @@ func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part) error {
 			if f.Warning {
 				text = "warning: " + text
 			}
-			return []any{line, f.Column, fmt.Sprintf("%.30s", f.Value), text}
+			return []any{line, f.Column, shown(f.Value), text}
 		}); err != nil {
 			return err
 		}
@@ -163,6 +247,55 @@ func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part) error {
 	}
 	_, err := fmt.Fprintf(w, "%d rows: %d would be accepted, %d rejected; whether sellers are bound, and what was filed before, only the server knows\n",
 		is.TotalRows, is.AcceptedRows, is.RejectedRows)
+	return err
+}
+
+// shown is the beginning of a value, in quotes where blanks around it would not be seen.
+func shown(value string) string {
+	short := fmt.Sprintf("%.30s", value)
+	if strings.TrimSpace(value) != value {
+		return `"` + short + `"`
+	}
+	return short
+}
+
+func (f *fixed) print(w io.Writer, file string) error {
+	if f.Total == 0 {
+		_, err := fmt.Fprintf(w, "nothing is certain enough to be mended: %s is a copy\n\n", f.File)
+		return err
+	}
+	if err := printTable(w, "line column was is", f.Mends, func(m mend) []any {
+		if m.Removed {
+			return []any{m.Line, "", "", "the line is removed"}
+		}
+		return []any{m.Line, m.Column, shown(m.Was), shown(m.Is)}
+	}); err != nil {
+		return err
+	}
+	if f.More > 0 {
+		fmt.Fprintf(w, "and %d more\n", f.More)
+	}
+	fmt.Fprintln(w)
+	if err := printBroken(w, f.Broken); err != nil {
+		return err
+	}
+	if file == "-" {
+		file = "what was read"
+	}
+	_, err := fmt.Fprintf(w, "%d mended; the lines above are those of %s, all below is of %s\n\n", f.Total, file, f.File)
+	return err
+}
+
+// printBroken counts by rule.
+func printBroken(w io.Writer, broken []trade.Broken) error {
+	err := printTable(w, "mended count lines", broken, func(b trade.Broken) []any {
+		lines := strings.Trim(fmt.Sprint(b.Lines), "[]")
+		if b.Count > len(b.Lines) && len(b.Lines) > 0 {
+			lines += " ..."
+		}
+		return []any{b.Code, b.Count, lines}
+	})
+	fmt.Fprintln(w)
 	return err
 }
 

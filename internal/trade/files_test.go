@@ -102,6 +102,8 @@ A row is a sale (amount above zero) or a return (below zero); an exchange is a r
 ` + "`infinia sample --rows 1000 trades.csv`" + ` writes such a file to try things with, in any of the encodings; bind SELLER-000001 to SELLER-000010 first, or name your own sellers with ` + "`--seller`" + `.
 With ` + "`--bad 5`" + `, about 5 % of its rows have a fault, and the command says how many have which. The same flags always give the same bytes; another ` + "`--seed`" + ` gives other orders.
 
+` + "`infinia check trades.csv`" + ` judges a file like the server, as far as one file alone shows it. With ` + "`--fix mended.csv`" + ` it writes a copy and judges that: where an error says what to write, nothing is to be chosen and nothing gets lost, the copy has it, and so it has the names that are misspelt in the header; a second header and a line ` + "`sep=,`" + ` are left out. All else is as it was, byte for byte, and the command lists what it has done. What is marked ` + "`--fix`" + ` on this page is mended so.
+
 ## Results
 
 One bad row and nothing of the file counts: FAILED. An app can be set to take the good rows: PARTIAL [O].
@@ -121,7 +123,11 @@ What is wrong with a cell counts under its column's name and one of: ` + "`.empt
 			code += " (warning)"
 		}
 		what := strings.NewReplacer("{line}", "N", "{name}", "X", "{count}", "N").Replace(strings.TrimSpace(r.Column + " " + r.Wrong))
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", code, what, strings.NewReplacer("{name}", "X").Replace(r.Fix))
+		fix := strings.NewReplacer("{name}", "X").Replace(r.Fix)
+		if r.Remove {
+			fix += " (`--fix` does)"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", code, what, fix)
 	}
 	return b.String()
 }
@@ -161,6 +167,9 @@ Cells as spreadsheets leave them are read where they can mean one thing only, ot
 			switch {
 			case f.wrong != "":
 				outcome = "error: " + f.wrong + "; " + f.fix
+				if f.mend != "" {
+					outcome += " (`--fix` does)"
+				}
 			case r.cells[s.column] == cell:
 				outcome = "stays as it is"
 			}
