@@ -28,13 +28,14 @@ type checkCmd struct {
 
 // checked is what is printed as JSON.
 type checked struct {
-	Fixed        *fixed    `json:"fixed,omitempty"` // of the file as it was; the rest is of the mended copy
-	TotalRows    int       `json:"totalRows"`
-	AcceptedRows int       `json:"acceptedRows"`
-	RejectedRows int       `json:"rejectedRows"`
-	Repeats      int       `json:"repeats"`
-	Findings     []finding `json:"findings"`
-	More         int       `json:"more"` // findings that are not listed
+	Fixed        *fixed         `json:"fixed,omitempty"` // of the file as it was; the rest is of the mended copy
+	TotalRows    int            `json:"totalRows"`
+	AcceptedRows int            `json:"acceptedRows"`
+	RejectedRows int            `json:"rejectedRows"`
+	Repeats      int            `json:"repeats"`
+	Broken       []trade.Broken `json:"broken"`
+	Findings     []finding      `json:"findings"`
+	More         int            `json:"more"` // findings that are not listed
 }
 
 // fixed is what was mended.
@@ -181,7 +182,7 @@ func (c checkCmd) mends(done *trade.Fixed) *fixed {
 }
 
 func (c checkCmd) findings(res *trade.Result) checked {
-	is := checked{TotalRows: res.Total, AcceptedRows: res.Accepted, RejectedRows: res.Rejected, Repeats: res.Repeats, Findings: []finding{}, More: res.More}
+	is := checked{TotalRows: res.Total, AcceptedRows: res.Accepted, RejectedRows: res.Rejected, Repeats: res.Repeats, Broken: res.Broken, Findings: []finding{}, More: res.More}
 	all := append(append([]trade.Problem{}, res.FileProblems...), res.Problems...)
 	slices.SortStableFunc(all, func(a, b trade.Problem) int { // errors before warnings
 		switch {
@@ -225,6 +226,11 @@ func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part) error {
 			fmt.Fprintf(w, "and %d more\n", is.More)
 		}
 		fmt.Fprintln(w)
+	}
+	if len(is.Findings)+is.More > len(is.Broken) {
+		if err := printBroken(w, "rule", is.Broken); err != nil {
+			return err
+		}
 	}
 	if is.AcceptedRows > 0 && is.RejectedRows == 0 {
 		sums := map[money.Currency]int64{}
@@ -276,7 +282,7 @@ func (f *fixed) print(w io.Writer, file string) error {
 		fmt.Fprintf(w, "and %d more\n", f.More)
 	}
 	fmt.Fprintln(w)
-	if err := printBroken(w, f.Broken); err != nil {
+	if err := printBroken(w, "mended", f.Broken); err != nil {
 		return err
 	}
 	if file == "-" {
@@ -287,8 +293,8 @@ func (f *fixed) print(w io.Writer, file string) error {
 }
 
 // printBroken counts by rule.
-func printBroken(w io.Writer, broken []trade.Broken) error {
-	err := printTable(w, "mended count lines", broken, func(b trade.Broken) []any {
+func printBroken(w io.Writer, head string, broken []trade.Broken) error {
+	err := printTable(w, head+" count lines", broken, func(b trade.Broken) []any {
 		lines := strings.Trim(fmt.Sprint(b.Lines), "[]")
 		if b.Count > len(b.Lines) && len(b.Lines) > 0 {
 			lines += " ..."
