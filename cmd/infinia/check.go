@@ -65,11 +65,17 @@ type finding struct {
 }
 
 func (c checkCmd) Run(ctx context.Context, con console) (err error) {
-	src, err := c.open(ctx, con.in)
+	if c.JSON {
+		con.err = io.Discard // no bar
+	}
+	src, err := c.open(ctx, con)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, src.Close()) }()
+	defer func() {
+		_ = src.bar.Finish() // where nothing was printed yet
+		err = errors.Join(err, src.Close())
+	}()
 	var mended *fixed
 	if c.Fix != "" {
 		fixed, err := c.fix(ctx, src)
@@ -77,14 +83,11 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 			return err
 		}
 		mended = c.mends(fixed)
-		if err := src.Close(); err != nil {
-			return err
-		}
-		if src, err = os.Open(c.Fix); err != nil {
+		if src, err = src.another(c.Fix); err != nil {
 			return err
 		}
 	}
-	res, err := trade.Check(interruptibleSource{ctx, src}, c.settings(), trade.Known{})
+	res, err := trade.Check(src, c.settings(), trade.Known{})
 	if err != nil {
 		return err
 	}
@@ -94,6 +97,7 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 			return err
 		}
 	}
+	_ = src.bar.Finish()
 	is := c.findings(res)
 	is.Fixed = mended
 	if c.JSON {
@@ -117,16 +121,39 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 	return err
 }
 
-// open has the file in a form that can be read twice.
-func (c checkCmd) open(ctx context.Context, in io.Reader) (*os.File, error) {
-	if c.File != "-" {
-		return os.Open(c.File)
+// open has the file in a form that can be read several times.
+func (c checkCmd) open(ctx context.Context, con console) (src *watchedSource, err error) {
+	f := (*os.File)(nil)
+	if c.File == "-" {
+		f, err = c.copy(ctx, con)
+	} else {
+		f, err = os.Open(c.File)
 	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	readings := int64(2) // what Check takes
+	if c.Fix != "" {
+		readings += 2
+	}
+	if c.Errors != "" {
+		readings++
+	}
+	return &watchedSource{File: f, ctx: ctx, bar: bar(con.err, "checking", readings*info.Size()), size: info.Size()}, nil
+}
+
+func (c checkCmd) copy(ctx context.Context, con console) (*os.File, error) {
 	f, err := os.CreateTemp("", "infinia-check-*")
 	if err != nil {
 		return nil, err
 	}
-	_, err = io.Copy(interruptible{ctx, f}, in)
+	bar := bar(con.err, "reading", -1)
+	_, err = io.Copy(interruptible{ctx, io.MultiWriter(f, bar)}, con.in)
+	_ = bar.Finish()
 	if err := errors.Join(err, os.Remove(f.Name())); err != nil { // it lasts as long as it is open
 		return nil, errors.Join(err, f.Close())
 	}
@@ -134,7 +161,7 @@ func (c checkCmd) open(ctx context.Context, in io.Reader) (*os.File, error) {
 }
 
 // fix leaves no part of a copy behind.
-func (c checkCmd) fix(ctx context.Context, src *os.File) (*trade.Fixed, error) {
+func (c checkCmd) fix(ctx context.Context, src *watchedSource) (*trade.Fixed, error) {
 	if is, err := src.Stat(); err == nil {
 		if out, err := os.Stat(c.Fix); err == nil && os.SameFile(is, out) {
 			return nil, hinted{fmt.Errorf("%s is the file itself", c.Fix), "name another file for the mended copy"}
@@ -144,7 +171,7 @@ func (c checkCmd) fix(ctx context.Context, src *os.File) (*trade.Fixed, error) {
 	if err != nil {
 		return nil, err
 	}
-	fixed, err := trade.Fix(interruptible{ctx, f}, interruptibleSource{ctx, src}, c.settings())
+	fixed, err := trade.Fix(interruptible{ctx, f}, src, c.settings())
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, errors.Join(err, os.Remove(c.Fix))
 	}
@@ -303,17 +330,4 @@ func printBroken(w io.Writer, head string, broken []trade.Broken) error {
 	})
 	fmt.Fprintln(w)
 	return err
-}
-
-// interruptibleSource is a file whose reading stops when the command does.
-type interruptibleSource struct {
-	ctx context.Context
-	io.ReadSeeker
-}
-
-func (i interruptibleSource) Read(p []byte) (int, error) {
-	if err := i.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return i.ReadSeeker.Read(p)
 }
