@@ -321,6 +321,7 @@ type judged struct {
 	problems   []Problem
 	identified bool   // it can be compared with others
 	broken     ruleID // a rule of the file that this row breaks
+	brokenLine int
 	cut        bool
 }
 
@@ -383,7 +384,7 @@ func (c *checker) readAll(src io.ReadSeeker, res *Result) error {
 			for i := range b.judged {
 				j := &b.judged[i]
 				if j.broken != ruleNone {
-					res.refuse(j.broken, j.row.Line, c.enc.name)
+					res.refuse(j.broken, j.brokenLine, c.enc.name)
 				}
 				cut = 0
 				if j.cut {
@@ -427,7 +428,7 @@ func (c *checker) judgeBatch(b *batch) error {
 	asked := make(map[Binding]bool)
 	for _, rec := range b.records {
 		r := c.judge(rec)
-		j := judged{row: r.row, identified: r.identified(), broken: r.broken, cut: r.cut}
+		j := judged{row: r.row, identified: r.identified(), broken: r.broken, brokenLine: r.brokenLine, cut: r.cut}
 		if len(r.problems) > 0 {
 			j.problems = slices.Clone(r.problems)
 		}

@@ -128,6 +128,26 @@ func (e encoding) at(p []byte, i int) uint16 {
 	}
 }
 
+// lineEnds counts the line ends that an editor shows in whole lines: LF, CR LF and CR alone.
+func (e encoding) lineEnds(p []byte) int {
+	if e.unit == 1 {
+		n := bytes.Count(p, []byte("\n"))
+		if bytes.IndexByte(p, '\r') >= 0 {
+			n += bytes.Count(p, []byte("\r")) - bytes.Count(p, []byte("\r\n"))
+		}
+		return n
+	}
+	n, before := 0, uint16(0)
+	for i := 0; i+e.unit <= len(p); i += e.unit {
+		c := e.at(p, i)
+		if c == '\r' || c == '\n' && before != '\r' {
+			n++
+		}
+		before = c
+	}
+	return n
+}
+
 // blank tells whether there is nothing in a record; spreadsheets leave such lines at the end.
 func (e encoding) blank(raw []byte) bool {
 	for i := 0; i+e.unit <= len(raw); i += e.unit {

@@ -39,7 +39,7 @@ func FuzzCheck(f *testing.F) {
 			t.Fatalf("counts do not add up: %s", describe(res))
 		}
 		for _, p := range res.Problems {
-			if p.Line < 1 || p.Line > 1+bytes.Count(file, []byte("\n")) || p.Rule == "" || p.Fix == "" || !isASCII([]byte(p.String())) || strings.ContainsAny(p.String(), "|\r\n") {
+			if p.Line < 1 || p.Line > 1+bytes.Count(file, []byte("\n"))+bytes.Count(file, []byte("\r")) || p.Rule == "" || p.Fix == "" || !isASCII([]byte(p.String())) || strings.ContainsAny(p.String(), "|\r\n") {
 				t.Fatalf("a problem that cannot be told: %d %q", p.Line, p)
 			}
 		}

@@ -75,8 +75,9 @@ func isNumber(rec record, cell int, enc encoding) bool {
 }
 
 func readHeader(rec record, enc encoding) header {
+	line := rec.line
 	refuse := func(column string, rule ruleID, name string) Problem {
-		p := finding{rule: rule, other: int32(rec.line), name: name}.problem()
+		p := finding{rule: rule, other: int32(line), name: name}.problem()
 		p.Line, p.Column = 0, column
 		return p
 	}
@@ -87,8 +88,10 @@ func readHeader(rec record, enc encoding) header {
 	case foreign(rec.raw) != "":
 		return whole(fileForeign, foreign(rec.raw))
 	case !ok:
+		line = place(text, enc.firstWrong(text), line).line
 		return whole(fileUndecodable, enc.name)
 	case strings.IndexByte(text, 0) >= 0:
+		line = place(text, strings.IndexByte(text, 0), line).line
 		return whole(fileNUL, enc.name)
 	case isSepLine(text, ""):
 		h := whole(fileSepLine, "")
@@ -101,7 +104,7 @@ func readHeader(rec record, enc encoding) header {
 	case separators != "":
 		return whole(fileSeparator, separators)
 	case rec.cells == nil:
-		return whole(fileHeaderQuotes, strconv.Itoa(wrongQuote(text)))
+		return whole(fileHeaderQuotes, place(text, wrongQuote(text), line).String())
 	case strings.ContainsRune(text, '\r'):
 		return whole(fileLineEnds, "")
 	}

@@ -13,7 +13,7 @@ var errTooLong = errors.New("record too long")
 
 // record is one CSV record as its sender wrote it. Its bytes are valid until the next one is read.
 type record struct {
-	line   int   // of its first byte, as an editor counts: the first line of the file is 1
+	line   int   // of its first byte, as an editor counts: the first line of the file is 1, and CR alone ends one too
 	offset int64 // of its first byte in the file
 	raw    []byte
 	end    []byte // the line end after it; the last record may have none
@@ -175,11 +175,7 @@ func (s *splitter) take(b []byte, size int, sound, open bool) record {
 	if sound {
 		r.cells = s.cells
 	}
-	for i := 0; i+s.enc.unit <= size; i += s.enc.unit {
-		if s.enc.at(b, i) == '\n' {
-			s.line++
-		}
-	}
+	s.line += s.enc.lineEnds(b[:size])
 	s.start += size
 	s.offset += int64(size)
 	return r

@@ -19,6 +19,7 @@ type reading struct {
 	problems        []Problem
 	bad             uint32 // bit i: column i is wrong
 	broken          ruleID // a rule of the file that this row breaks
+	brokenLine      int    // where
 	cut             bool   // the row ends early; when no other follows, so does the file
 }
 
@@ -80,16 +81,23 @@ func (c *checker) readCells(rec record, r *reading) bool {
 		r.add(finding{rule: rowHalf})
 		return false
 	case !ok:
-		r.broken = fileUndecodable
-		r.add(finding{rule: rowUndecodable, name: c.enc.name + " text (" + place(text, c.enc.firstWrong(text), rec.line) + ")"})
+		at := place(text, c.enc.firstWrong(text), rec.line)
+		r.broken, r.brokenLine = fileUndecodable, at.line
+		r.add(finding{rule: rowUndecodable, name: c.enc.name + " text (" + at.String() + ")"})
 		return false
 	case strings.IndexByte(text, 0) >= 0:
-		r.broken = fileNUL
-		r.add(finding{rule: rowNUL, name: place(text, strings.IndexByte(text, 0), rec.line)})
+		at := place(text, strings.IndexByte(text, 0), rec.line)
+		r.broken, r.brokenLine = fileNUL, at.line
+		r.add(finding{rule: rowNUL, name: at.String()})
 		return false
 	case rec.cells == nil:
 		r.cut = rec.open
-		r.add(finding{rule: rowQuotes, other: int32(wrongQuote(text))})
+		at := place(text, wrongQuote(text), rec.line)
+		name := at.String()
+		if at.line == rec.line {
+			name = fmt.Sprintf("character %d", at.character)
+		}
+		r.add(finding{rule: rowQuotes, name: name})
 		return false
 	}
 	cells, fit := c.header.cells(rec, c.enc)
@@ -136,16 +144,20 @@ func (c *checker) misfit(rec record, cells []span, text string) finding {
 	return finding{rule: rowCells, other: int32(len(cells)), name: strconv.Itoa(width)}
 }
 
-// place tells where in a file byte i of a record's text stands, as an editor counts.
-func place(text string, i, line int) string {
+// position is where in a file something stands, as an editor counts from 1.
+type position struct{ line, character int }
+
+func (p position) String() string { return fmt.Sprintf("line %d, character %d", p.line, p.character) }
+
+// place is where byte i of the text of a record stands.
+func place(text string, i, line int) position {
 	before := text[:i]
-	line += strings.Count(before, "\n")
-	before = before[strings.LastIndexByte(before, '\n')+1:]
-	return fmt.Sprintf("line %d, character %d", line, utf8.RuneCountInString(before)+1)
+	line += encoding{unit: 1}.lineEnds([]byte(before))
+	before = before[strings.LastIndexAny(before, "\r\n")+1:]
+	return position{line, utf8.RuneCountInString(before) + 1}
 }
 
-// wrongQuote finds the quote, in a line that has a wrong one, that is not closed or stands inside a value: the number of its
-// character.
+// wrongQuote finds the quote, in a record that has a wrong one, that is not closed or stands inside a value.
 func wrongQuote(text string) int {
 	wrong := 0
 	for i := 0; i < len(text); i++ {
@@ -171,7 +183,7 @@ func wrongQuote(text string) int {
 			break
 		}
 	}
-	return utf8.RuneCountInString(text[:wrong]) + 1
+	return wrong
 }
 
 func unquote(cell string) string {

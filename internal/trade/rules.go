@@ -381,7 +381,7 @@ var rules = [...]Rule{
 	fileSepLine:      {"file.sep-line", "", "begins with a line sep= for spreadsheets", "remove that line", true, false, true},
 	fileSeparator:    {"file.separator", "", "separates its values by {name}", "save it as CSV UTF-8 (comma delimited); if that writes semicolons, make the comma the list separator in the regional settings of the computer", true, false, false},
 	fileLineEnds:     {"file.line-ends", "", "ends its lines by carriage returns alone", "save it with Unix (LF) or Windows (CR LF) line ends", true, false, false},
-	fileHeaderQuotes: {"file.header-quotes", "", "has a quote in its header (line {line}, character {name}) that is not closed or stands inside a name", "write the column names without quotes", true, false, false},
+	fileHeaderQuotes: {"file.header-quotes", "", "has a quote in its header ({name}) that is not closed or stands inside a name", "write the column names without quotes", true, false, false},
 	fileHeadless:     {"file.headless", "", "has no header: line {line} is a row already", "write the line of column names above it: sellerId,orderId,sku and so on", true, false, false},
 	fileMissing:      {"file.column-missing", "", "is missing from the header", "add the column", true, false, false},
 	fileUnknown:      {"file.column-unknown", "", "is not a column of trade files", "correct the name in the header, or remove the column", true, false, false},
@@ -395,7 +395,7 @@ var rules = [...]Rule{
 
 	rowUndecodable:   {"row.encoding", "", "has bytes that are not {name}", "save the file as CSV UTF-8 where it was made, and send it again", false, false, false},
 	rowNUL:           {"row.zero-byte", "", "has a zero byte in it ({name}), which no text has", "save the file as CSV UTF-8 where it was made, and send it again", false, false, false},
-	rowQuotes:        {"row.quotes", "", "a quote (character {count}) is not closed or stands inside a value", "put the whole value in quotes and double every quote inside it", false, false, false},
+	rowQuotes:        {"row.quotes", "", "a quote ({name}) is not closed or stands inside a value", "put the whole value in quotes and double every quote inside it", false, false, false},
 	rowHeader:        {"row.header", "", "is the header again", "remove this line", false, false, true},
 	rowLineEnd:       {"row.line-end", "", "has a carriage return alone in it, which ends no line here", "save the file with Unix (LF) or Windows (CR LF) line ends", false, false, false},
 	rowComma:         {"row.comma", "", "has one comma {name} than the header", "put values that contain commas in quotes, and end all lines, the header too, alike: with a comma or without", false, false, false},
