@@ -144,7 +144,7 @@ var samples = []struct {
 	{colCurrency, []string{" USD ", "usd", "RMB"}},
 	{colShipping, []string{"Shipped ", "shipped"}},
 	{15, []string{"CHN ", "US", "chn"}},
-	{colSKU, []string{"00123", "'00123", "1.23457E+11", " A-1", "TRUE"}},
+	{colSKU, []string{"00123", "'00123", `="00123"`, "1.23457E+11", " A-1", "TRUE"}},
 	{colTrackingNo, []string{"1.23457E+11"}},
 	{7, []string{"#N/A", "'Lamp'"}},
 }

@@ -138,9 +138,9 @@ type edit struct {
 	text []byte
 }
 
-// edit writes into a cell, with quotes where it has them: no mend needs any that the cell was without.
+// edit writes into a cell, with quotes where it has them, or needs them because it was a formula.
 func (c *checker) edit(rec record, cell span, text string) edit {
-	if cell.from < cell.to && c.enc.at(rec.raw, cell.from) == '"' {
+	if cell.from < cell.to && c.enc.at(rec.raw, cell.from) == '"' || strings.ContainsAny(text, ",\"\r\n") {
 		text = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
 	}
 	return edit{cell, c.enc.encode(text)}

@@ -64,6 +64,7 @@ func (s *splitter) fill() error {
 // Where a field is read. A broken one, whose quotes are wrong, ends with its line.
 const (
 	fieldStart = iota
+	equals     // of ="00123", which is a quoted field too: spreadsheets are told so to keep a text a text
 	plain
 	quoted
 	quoteSeen // in a quoted field: its end, or the first half of a doubled quote
@@ -94,9 +95,9 @@ func (s *splitter) next() (record, error) {
 		}
 		c := s.enc.at(b, i)
 		switch state {
-		case fieldStart, plain:
+		case fieldStart, equals, plain:
 			switch {
-			case c == '"' && state == fieldStart:
+			case c == '"' && state != plain:
 				state = quoted
 			case c == '"':
 				state = broken
@@ -106,6 +107,8 @@ func (s *splitter) next() (record, error) {
 			case c == '\n':
 				s.cells = append(s.cells, span{begin, s.beforeCR(b, i)})
 				return s.take(b, i+unit, true, false), nil
+			case c == '=' && state == fieldStart:
+				state = equals
 			default:
 				state = plain
 			}

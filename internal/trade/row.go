@@ -161,6 +161,9 @@ func place(text string, i, line int) position {
 func wrongQuote(text string) int {
 	wrong := 0
 	for i := 0; i < len(text); i++ {
+		if strings.HasPrefix(text[i:], `="`) {
+			i++
+		}
 		start := i
 		if text[i] != '"' {
 			if i = strings.IndexAny(text[start:], `,"`) + start; i < start {

@@ -286,7 +286,9 @@ func (r *reading) cellFault(column int, cell string) (rule, as string, f fault) 
 	}
 	rule = cellForm
 	if f = artefact(as); f.wrong == "" && c.form != nil {
-		f = c.form.check(r, as)
+		if f = formula(as); f.wrong == "" {
+			f = c.form.check(r, as)
+		}
 	}
 	if n := len(as); c.Max > 0 && n > c.Max && !strings.Contains(f.fix, "write ") { // what is written anew need not be shortened
 		if n = utf8.RuneCountInString(as); n > c.Max {

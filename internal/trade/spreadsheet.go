@@ -100,18 +100,25 @@ func artefact(cell string) fault {
 var formulaErrors = []string{"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#FIELD!", "#GETTING_DATA",
 	"#NV", "#BEZUG!", "#WERT!", "#ZAHL!"}
 
+// formula tells a text that was written as ="00123" to keep it one.
+func formula(cell string) fault {
+	text, ok := strings.CutPrefix(cell, `="`)
+	if !ok || !strings.HasSuffix(cell, `"`) {
+		return fault{}
+	}
+	if text = strings.TrimSuffix(text, `"`); strings.Contains(text, `"`) { // there is more than a text in quotes
+		text = ""
+	}
+	return fault{"is a formula", "write only what stands between the quotes", text}
+}
+
 // altered tells whether a spreadsheet has made something else of an id, as far as its form shows it.
 func altered(cell string) fault {
-	switch text, formula := strings.CutPrefix(cell, `="`); {
+	switch {
 	case cell[0] == '\'':
 		return fault{"begins with an apostrophe, as spreadsheets mark text", "remove the apostrophe", cell[1:]}
 	case cell == "TRUE" || cell == "FALSE":
 		return fault{"is " + cell + ", which spreadsheets make of a text or formula", "write the value itself", ""}
-	case formula && strings.HasSuffix(cell, `"`):
-		if text = strings.TrimSuffix(text, `"`); strings.Contains(text, `"`) { // it is more than a text in quotes
-			text = ""
-		}
-		return fault{"is a formula", "write only what stands between the quotes", text}
 	case strings.Contains(cell, "E+") && isShortened(cell):
 		return fault{"is a number that a spreadsheet has shortened, and its last digits are lost",
 			"write all digits, from where the file was made, into a column formatted as text", ""}
