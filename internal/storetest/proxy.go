@@ -217,7 +217,7 @@ func (l *link) readBatch() (batch []byte, statements []string, err error) {
 			l.prepared[string(texts[0])] = string(texts[1])
 		case 'B': // bind: portal, name
 			statements = append(statements, l.prepared[string(texts[1])])
-		case 'Q', 'S', 'X', 'p': // query, sync, terminate, password
+		case 'Q', 'S', 'X', 'p', 'c', 'f': // query, sync, terminate, password, end of a copy, its failure
 			return batch, statements, nil
 		}
 	}
