@@ -21,6 +21,8 @@ type TradeDetailsQueryReply struct {
 	RejectedRows string     `json:"rejectedRows,omitempty" doc:"rows with an error"`
 	Attempt      string     `json:"attempt,omitempty" doc:"1 for the first content under this requestNo"`
 	FailReason   string     `json:"failReason,omitempty" doc:"a fault of the whole file"`
+
+	ErrorFileErasedAt string `json:"errorFileErasedAt,omitempty" doc:"when the error file was erased, RFC 3339 in UTC: there is no errorFileUrl any more"`
 }
 
 // FileStatus is where a trade file stands.

@@ -12,6 +12,7 @@ type fileCmd struct {
 	List   fileList   `cmd:"" help:"List trade files, newest first."`
 	Show   fileShow   `cmd:"" help:"Show a trade file with its rows by seller and currency."`
 	Errors fileErrors `cmd:"" help:"Print the error file as CSV, in the encoding of the upload."`
+	Erase  fileErase  `cmd:"" help:"Erase the kept upload and its error file; what was judged stays."`
 }
 
 type fileList struct {
@@ -55,4 +56,13 @@ func (c fileErrors) Run(ctx context.Context, con console) error {
 	defer f.Close()
 	_, err = io.Copy(con.out, f)
 	return err
+}
+
+type fileErase struct {
+	ID admin.ID `arg:"" help:"The file."`
+	actor
+}
+
+func (c fileErase) Run(ctx context.Context, con console) error {
+	return perform(con, c.actor, func(api *admin.Client, a admin.Act) (admin.File, error) { return api.EraseFile(ctx, c.ID, a) })
 }

@@ -159,6 +159,10 @@ func (c *Client) FileErrors(ctx context.Context, id ID) (io.ReadCloser, error) {
 	return resp.Body, nil
 }
 
+func (c *Client) EraseFile(ctx context.Context, id ID, a Act) (File, error) {
+	return send[File](ctx, c, http.MethodPost, path("/files/", string(id), "/erase"), a)
+}
+
 func (c *Client) Shares(ctx context.Context, f SharesFilter) (List[Share], error) {
 	return fetch[List[Share]](ctx, c, "/shares"+query(f))
 }

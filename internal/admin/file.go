@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"mime"
@@ -12,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 	"github.com/openinfinia/infinia/internal/trade"
 )
@@ -31,6 +33,8 @@ type File struct {
 	FailReason   string    `json:"failReason,omitempty" doc:"a fault of the whole file"`
 	ReceivedAt   time.Time `json:"receivedAt"`
 	FinishedAt   time.Time `json:"finishedAt,omitzero"`
+	ErasedAt     time.Time `json:"erasedAt,omitzero" doc:"when its kept upload and error file were erased; what was judged stays"`
+	EraseReason  string    `json:"eraseReason,omitempty" doc:"why: the operator's reason, or the app's setting"`
 }
 
 // FileDetail is a file with its rows by seller and currency, and the other contents that came under its requestNo.
@@ -71,7 +75,9 @@ func files(s *server) {
 			return q.PageTradeFiles(ctx, pgdb.PageTradeFilesParams{Before: before, AppID: f.AppID, RequestNo: f.RequestNo, State: f.Status, Most: most})
 		}, shown(showFile), func(f File) ID { return f.ID })
 	get(s, "/files/{id}", "get-file", "One trade file", fileDetail)
+	handle(s, http.MethodPost, "/files/{id}/erase", "erase-file", "Erase the kept upload and error file of one attempt; what was judged stays", s.eraseFile)
 	o := operation(http.MethodGet, "/files/{id}/errors", "get-file-errors", "The error file of one attempt, in the encoding of the upload")
+	o.Errors = append(o.Errors, http.StatusGone)
 	o.Responses = map[string]*huma.Response{"200": {Description: "the error file", Content: map[string]*huma.MediaType{"text/csv": {}}}}
 	huma.Register(s.api, o, s.fileErrors)
 }
@@ -111,6 +117,9 @@ func (s *server) fileErrors(ctx context.Context, in *struct {
 		return nil, s.fault(ctx, err)
 	}
 	f, err := s.cfg.Importer.ErrorFile(ctx, row)
+	if errors.Is(err, trade.ErrErased) {
+		return nil, huma.NewError(http.StatusGone, "the error file was erased on "+at(trade.ErrorsErased(row)).Format(time.RFC3339))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, huma.Error404NotFound("this file has no error file")
 	}
@@ -132,8 +141,35 @@ func (s *server) fileErrors(ctx context.Context, in *struct {
 // sendingMost is how long an error file may be on its way; a large one over a slow line takes longer than an answer may.
 const sendingMost = 30 * time.Minute
 
+func (s *server) eraseFile(ctx context.Context, in *onID[Act]) (File, error) {
+	return s.changeFile(ctx, "file.erase", in.ID, in.Body, in, func(ctx context.Context, v *store.View, q *pgdb.Queries, f pgdb.TradeFile) (pgdb.TradeFile, error) {
+		return trade.Erase(ctx, v, q, f, in.Body.Reason)
+	})
+}
+
+// changeFile does the acts that change what is kept of a file.
+func (s *server) changeFile(ctx context.Context, name string, id ID, a Act, content any,
+	fn func(ctx context.Context, v *store.View, q *pgdb.Queries, f pgdb.TradeFile) (pgdb.TradeFile, error)) (File, error) {
+	row, err := read(ctx, s, func(q *pgdb.Queries) (pgdb.TradeFile, error) { return q.GetTradeFile(ctx, id.number()) })
+	if err != nil {
+		return File{}, err
+	}
+	return once(ctx, s, act[File]{Act: a, name: name, appID: row.AppID, content: content, keys: store.Keys{Files: []int64{row.ID}},
+		alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) (c change[File], err error) {
+			was, ok := v.Files.Get(row.ID)
+			if !ok {
+				return c, fmt.Errorf("file %d is gone", row.ID)
+			}
+			is, err := fn(ctx, v, q, was)
+			if errors.Is(err, trade.ErrProcessing) || errors.Is(err, trade.ErrErased) {
+				err = huma.Error409Conflict(err.Error())
+			}
+			return change[File]{subject: fmt.Sprintf("file %d", row.ID), before: showFile(was), after: showFile(is)}, err
+		}})
+}
+
 func showFile(r pgdb.TradeFile) File {
 	return File{ID: idOf(r.ID), AppID: r.AppID, RequestNo: r.RequestNo, Attempt: r.Attempt, Status: r.State, SHA256: r.SHA256, Size: r.Size,
 		TotalRows: r.TotalRows, AcceptedRows: r.AcceptedRows, RejectedRows: r.RejectedRows, FailReason: r.FailReason,
-		ReceivedAt: at(r.ReceivedAt), FinishedAt: at(r.FinishedAt)}
+		ReceivedAt: at(r.ReceivedAt), FinishedAt: at(r.FinishedAt), ErasedAt: at(r.ErasedAt), EraseReason: r.EraseReason}
 }

@@ -105,7 +105,7 @@ func grow(ctx context.Context, q *pgdb.Queries, id, more int64) error {
 // known tells of a content that is not there.
 func known(id int64, err error) error {
 	if store.NotFound(err) {
-		return fmt.Errorf("content %d has been removed, because nothing referred to it; begin again: %w", id, fs.ErrNotExist)
+		return fmt.Errorf("content %d has been removed: it was erased, or nothing referred to it: %w", id, fs.ErrNotExist)
 	}
 	return err
 }
@@ -119,6 +119,12 @@ const unused = 24 * time.Hour
 
 // Release is called by a unit that no longer refers to a content. It is removed a day later, unless something else does.
 func Release(v *store.View, id int64) { v.AddTask(Queue, id, v.Now()+unused.Milliseconds()) }
+
+// Remove is called by a unit after which nothing refers to a content, to have it removed at once. Who reads it finds it gone.
+func Remove(ctx context.Context, v *store.View, q *pgdb.Queries, id int64) error {
+	v.AddTask(Queue, id, v.Now())
+	return q.DeleteContent(ctx, id)
+}
 
 // chunksPerUnit keeps the writer free for calls between the pieces of a large content that is removed.
 const chunksPerUnit = 32
@@ -203,9 +209,9 @@ func (r *reader) load(no int64) error {
 		return nil
 	}
 	r.no = -1
-	var data []byte
+	var chunk pgdb.GetContentChunkRow
 	if err := r.db.Read(r.ctx, func(q *pgdb.Queries) (err error) {
-		data, err = q.GetContentChunk(r.ctx, pgdb.GetContentChunkParams{ContentID: r.row.ID, No: no})
+		chunk, err = q.GetContentChunk(r.ctx, pgdb.GetContentChunkParams{ContentID: r.row.ID, No: no})
 		return err
 	}); err != nil {
 		return known(r.row.ID, err)
@@ -213,7 +219,7 @@ func (r *reader) load(no int64) error {
 	size := min(chunkSize, r.row.Size-no*chunkSize)
 	r.raw.Reset()
 	r.raw.Grow(int(size) + bytes.MinRead)
-	err := r.zip.Reset(bytes.NewReader(data))
+	err := r.zip.Reset(bytes.NewReader(chunk.Data))
 	if err == nil { // read to its end, where the checksum is compared
 		_, err = r.raw.ReadFrom(io.LimitReader(&r.zip, size+1))
 	}

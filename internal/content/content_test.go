@@ -344,7 +344,7 @@ func TestDamageIsNoticed(t *testing.T) {
 		"longer": func(data []byte) []byte { return append(data, data...) },
 	} {
 		if err := r.alone(func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-			data, err := q.GetContentChunk(ctx, pgdb.GetContentChunkParams{ContentID: good})
+			chunk, err := q.GetContentChunk(ctx, pgdb.GetContentChunkParams{ContentID: good})
 			if err != nil {
 				return err
 			}
@@ -353,7 +353,7 @@ func TestDamageIsNoticed(t *testing.T) {
 				return err
 			}
 			Release(v, id)
-			return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, Data: change(data)})
+			return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, Data: change(chunk.Data)})
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -422,11 +422,11 @@ func BenchmarkContent(b *testing.B) {
 		stored := 0
 		if err := r.db.Read(b.Context(), func(q *pgdb.Queries) error {
 			for no := range int64(size / chunkSize) {
-				data, err := q.GetContentChunk(b.Context(), pgdb.GetContentChunkParams{ContentID: id, No: no})
+				chunk, err := q.GetContentChunk(b.Context(), pgdb.GetContentChunkParams{ContentID: id, No: no})
 				if err != nil {
 					return err
 				}
-				stored += len(data)
+				stored += len(chunk.Data)
 			}
 			return nil
 		}); err != nil {

@@ -219,6 +219,9 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 		CallsPerSecond: cfg.CallsPerSecond, RequestDataMost: cfg.RequestDataMost})
 
 	importer := &trade.Importer{DB: s.DB}
+	if err := importer.Watch(ctx); err != nil {
+		return nil, err
+	}
 	files, sftpListener, err := s.intake(ctx, cfg, reg, importer)
 	if err != nil {
 		return nil, err
@@ -231,13 +234,14 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 
 	webhooks := outbox.NewWebhooks(s.DB, outbox.WebhookConfig{Log: cfg.Log, Metrics: reg, AllowPrivate: cfg.Sandbox, AllowNets: cfg.WebhookNets, RetryAfter: cfg.RetryAfter})
 	dispatcher := outbox.NewDispatcher(s.DB, cfg.Log, map[string]outbox.Work{
-		op.SettleQueue: {Most: 256, Gather: settleGather, Run: s.Engine.Settle},
-		op.ExpiryQueue: {Most: 64, Run: outbox.Each(s.Engine.ExpireBinding)},
-		"file":         {Most: 1, Ordered: true, Run: outbox.Each(importer.Import)},
-		"file-result":  {Most: 16, Run: outbox.Each(importer.WriteResults)},
-		trade.RunQueue: {Most: 1, Run: outbox.Each(importer.SweepRun)},
-		content.Queue:  {Most: 16, Run: outbox.Each(func(ctx context.Context, t pgdb.Task) error { return content.Sweep(ctx, s.DB, t) })},
-		"webhook":      {Most: 1, Run: outbox.Each(webhooks.Deliver)},
+		op.SettleQueue:  {Most: 256, Gather: settleGather, Run: s.Engine.Settle},
+		op.ExpiryQueue:  {Most: 64, Run: outbox.Each(s.Engine.ExpireBinding)},
+		"file":          {Most: 1, Ordered: true, Run: outbox.Each(importer.Import)},
+		"file-result":   {Most: 16, Run: outbox.Each(importer.WriteResults)},
+		trade.RunQueue:  {Most: 1, Run: outbox.Each(importer.SweepRun)},
+		trade.KeepQueue: {Most: 1, Run: outbox.Each(importer.EraseOld)},
+		content.Queue:   {Most: 16, Run: outbox.Each(func(ctx context.Context, t pgdb.Task) error { return content.Sweep(ctx, s.DB, t) })},
+		"webhook":       {Most: 1, Run: outbox.Each(webhooks.Deliver)},
 	})
 	s.work.Go(func() { dispatcher.Run(workCtx) })
 

@@ -404,8 +404,12 @@ func (p Part) post(v *store.View, f pgdb.TradeFile) error {
 	return nil
 }
 
-// ErrorFile opens the error file of one attempt; its error is fs.ErrNotExist when there is none.
+// ErrorFile opens the error file of one attempt; its error is ErrErased when that was erased, and fs.ErrNotExist when there
+// is none.
 func (im *Importer) ErrorFile(ctx context.Context, f pgdb.TradeFile) (*io.SectionReader, error) {
+	if ErrorsErased(f) > 0 {
+		return nil, fmt.Errorf("the error file: %w", ErrErased)
+	}
 	return content.Open(ctx, im.DB, f.ErrorsID)
 }
 

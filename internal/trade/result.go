@@ -59,7 +59,7 @@ func (im *Importer) writeResults(ctx context.Context, t pgdb.Task) error {
 		if err != nil || summaryID == 0 || newest.ID != f.ID { // the results of an older attempt are past
 			return err
 		}
-		if err := putResult(ctx, v, q, f.AppID, f.RequestNo+"_error.csv", f.ErrorsID); err != nil {
+		if err := putResult(ctx, v, q, f.AppID, f.RequestNo+"_error.csv", newest.ErrorsID); err != nil {
 			return err
 		}
 		return putResult(ctx, v, q, f.AppID, f.RequestNo+"_summary.json", summaryID)

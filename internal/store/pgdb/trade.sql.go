@@ -34,6 +34,15 @@ func (q *Queries) DeleteResultFile(ctx context.Context, arg DeleteResultFilePara
 	return err
 }
 
+const deleteResultOfContent = `-- name: DeleteResultOfContent :exec
+DELETE FROM result_file WHERE content_id = $1
+`
+
+func (q *Queries) DeleteResultOfContent(ctx context.Context, contentID int64) error {
+	_, err := q.db.Exec(ctx, deleteResultOfContent, contentID)
+	return err
+}
+
 const deleteRowsOfRun = `-- name: DeleteRowsOfRun :exec
 DELETE FROM trade_row WHERE app = $1 AND item_key >= $2 AND item_key <= $3 AND run_id = $4
 `
@@ -95,7 +104,7 @@ func (q *Queries) GetResultFile(ctx context.Context, arg GetResultFileParams) (R
 }
 
 const getTradeFile = `-- name: GetTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken FROM trade_file WHERE id = $1
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken, erased_at, erase_reason, redacted_at FROM trade_file WHERE id = $1
 `
 
 func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error) {
@@ -123,6 +132,9 @@ func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error)
 		&i.RunID,
 		&i.BookedNo,
 		&i.Broken,
+		&i.ErasedAt,
+		&i.EraseReason,
+		&i.RedactedAt,
 	)
 	return i, err
 }
@@ -174,6 +186,36 @@ type InsertTradeRunParams struct {
 func (q *Queries) InsertTradeRun(ctx context.Context, arg InsertTradeRunParams) error {
 	_, err := q.db.Exec(ctx, insertTradeRun, arg.ID, arg.App)
 	return err
+}
+
+const listFilesToErase = `-- name: ListFilesToErase :many
+SELECT id FROM trade_file WHERE app_id = $1 AND erased_at = 0 AND finished_at <= $2 AND state <> 'PROCESSING' ORDER BY finished_at, id LIMIT $3
+`
+
+type ListFilesToEraseParams struct {
+	AppID string `db:"app_id"`
+	Until int64  `db:"until"`
+	Most  int32  `db:"most"`
+}
+
+func (q *Queries) ListFilesToErase(ctx context.Context, arg ListFilesToEraseParams) ([]int64, error) {
+	rows, err := q.db.Query(ctx, listFilesToErase, arg.AppID, arg.Until, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listResultFiles = `-- name: ListResultFiles :many
@@ -270,7 +312,7 @@ func (q *Queries) ListTradeRefused(ctx context.Context, fileID int64) ([]TradeRe
 }
 
 const newestTradeFile = `-- name: NewestTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken, erased_at, erase_reason, redacted_at FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
 `
 
 type NewestTradeFileParams struct {
@@ -303,6 +345,9 @@ func (q *Queries) NewestTradeFile(ctx context.Context, arg NewestTradeFileParams
 		&i.RunID,
 		&i.BookedNo,
 		&i.Broken,
+		&i.ErasedAt,
+		&i.EraseReason,
+		&i.RedactedAt,
 	)
 	return i, err
 }
@@ -418,7 +463,7 @@ func (q *Queries) PageItemsOfApp(ctx context.Context, arg PageItemsOfAppParams) 
 }
 
 const pageTradeFiles = `-- name: PageTradeFiles :many
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken, erased_at, erase_reason, redacted_at FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
 `
 
 type PageTradeFilesParams struct {
@@ -466,6 +511,9 @@ func (q *Queries) PageTradeFiles(ctx context.Context, arg PageTradeFilesParams) 
 			&i.RunID,
 			&i.BookedNo,
 			&i.Broken,
+			&i.ErasedAt,
+			&i.EraseReason,
+			&i.RedactedAt,
 		); err != nil {
 			return nil, err
 		}

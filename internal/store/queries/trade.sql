@@ -7,6 +7,9 @@ SELECT * FROM trade_file WHERE app_id = sqlc.arg(app_id) AND request_no = sqlc.a
 -- name: PageTradeFiles :many
 SELECT * FROM trade_file WHERE id < sqlc.arg(before) AND (CAST(sqlc.arg(app_id) AS text) = '' OR app_id = sqlc.arg(app_id)) AND (CAST(sqlc.arg(request_no) AS text) = '' OR request_no = sqlc.arg(request_no)) AND (CAST(sqlc.arg(state) AS text) = '' OR state = sqlc.arg(state)) ORDER BY id DESC LIMIT sqlc.arg(most);
 
+-- name: ListFilesToErase :many
+SELECT id FROM trade_file WHERE app_id = sqlc.arg(app_id) AND erased_at = 0 AND finished_at <= sqlc.arg(until) AND state <> 'PROCESSING' ORDER BY finished_at, id LIMIT sqlc.arg(most);
+
 -- name: InsertTradeRefused :exec
 INSERT INTO trade_refused (id, file_id, sha256, size, at)
 VALUES (sqlc.arg(id), sqlc.arg(file_id), sqlc.arg(sha256), sqlc.arg(size), sqlc.arg(at)) ON CONFLICT DO NOTHING;
@@ -65,6 +68,9 @@ ON CONFLICT (app_id, name) DO UPDATE SET content_id = excluded.content_id, writt
 
 -- name: DeleteResultFile :exec
 DELETE FROM result_file WHERE app_id = sqlc.arg(app_id) AND name = sqlc.arg(name);
+
+-- name: DeleteResultOfContent :exec
+DELETE FROM result_file WHERE content_id = sqlc.arg(content_id);
 
 -- name: GetResultFile :one
 SELECT * FROM result_file WHERE app_id = sqlc.arg(app_id) AND name = sqlc.arg(name);
