@@ -13,6 +13,7 @@ type fileCmd struct {
 	Show   fileShow   `cmd:"" help:"Show a trade file with its rows by seller and currency."`
 	Errors fileErrors `cmd:"" help:"Print the error file as CSV, in the encoding of the upload."`
 	Erase  fileErase  `cmd:"" help:"Erase the kept upload and its error file; what was judged stays."`
+	Redact fileRedact `cmd:"" help:"Blank the buyers of some rows in the kept upload, and erase its error file."`
 }
 
 type fileList struct {
@@ -65,4 +66,16 @@ type fileErase struct {
 
 func (c fileErase) Run(ctx context.Context, con console) error {
 	return perform(con, c.actor, func(api *admin.Client, a admin.Act) (admin.File, error) { return api.EraseFile(ctx, c.ID, a) })
+}
+
+type fileRedact struct {
+	ID   admin.ID `arg:"" help:"The file."`
+	Line []int    `required:"" env:"-" placeholder:"N" help:"Where a row begins in the upload, as an editor counts: the header is line 1. May be repeated, up to 100 times."`
+	actor
+}
+
+func (c fileRedact) Run(ctx context.Context, con console) error {
+	return perform(con, c.actor, func(api *admin.Client, a admin.Act) (admin.File, error) {
+		return api.RedactFile(ctx, c.ID, admin.Redact{Act: a, Lines: c.Line})
+	})
 }

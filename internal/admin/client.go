@@ -163,6 +163,10 @@ func (c *Client) EraseFile(ctx context.Context, id ID, a Act) (File, error) {
 	return send[File](ctx, c, http.MethodPost, path("/files/", string(id), "/erase"), a)
 }
 
+func (c *Client) RedactFile(ctx context.Context, id ID, r Redact) (File, error) {
+	return send[File](ctx, c, http.MethodPost, path("/files/", string(id), "/redact"), r)
+}
+
 func (c *Client) Shares(ctx context.Context, f SharesFilter) (List[Share], error) {
 	return fetch[List[Share]](ctx, c, "/shares"+query(f))
 }

@@ -35,6 +35,7 @@ type File struct {
 	FinishedAt   time.Time `json:"finishedAt,omitzero"`
 	ErasedAt     time.Time `json:"erasedAt,omitzero" doc:"when its kept upload and error file were erased; what was judged stays"`
 	EraseReason  string    `json:"eraseReason,omitempty" doc:"why: the operator's reason, or the app's setting"`
+	RedactedAt   time.Time `json:"redactedAt,omitzero" doc:"when buyers in it were last blanked; sha256 is that of the upload as it was"`
 }
 
 // FileDetail is a file with its rows by seller and currency, and the other contents that came under its requestNo.
@@ -61,6 +62,12 @@ type RefusedUpload struct {
 	At     time.Time `json:"at"`
 }
 
+// Redact blanks the buyers of some rows.
+type Redact struct {
+	Act
+	Lines []int `json:"lines" minItems:"1" maxItems:"100" nullable:"false" doc:"where the rows begin in the upload, as an editor counts: the header is line 1"`
+}
+
 // FilesFilter says which files are wanted.
 type FilesFilter struct {
 	Page
@@ -76,6 +83,7 @@ func files(s *server) {
 		}, shown(showFile), func(f File) ID { return f.ID })
 	get(s, "/files/{id}", "get-file", "One trade file", fileDetail)
 	handle(s, http.MethodPost, "/files/{id}/erase", "erase-file", "Erase the kept upload and error file of one attempt; what was judged stays", s.eraseFile)
+	handle(s, http.MethodPost, "/files/{id}/redact", "redact-file", "Blank the buyers of some rows in the kept upload, and erase its error file", s.redactFile)
 	o := operation(http.MethodGet, "/files/{id}/errors", "get-file-errors", "The error file of one attempt, in the encoding of the upload")
 	o.Errors = append(o.Errors, http.StatusGone)
 	o.Responses = map[string]*huma.Response{"200": {Description: "the error file", Content: map[string]*huma.MediaType{"text/csv": {}}}}
@@ -147,6 +155,38 @@ func (s *server) eraseFile(ctx context.Context, in *onID[Act]) (File, error) {
 	})
 }
 
+func (s *server) redactFile(ctx context.Context, in *onID[Redact]) (File, error) {
+	var buyers trade.Redaction
+	row, err := read(ctx, s, func(q *pgdb.Queries) (row pgdb.TradeFile, err error) {
+		if _, err = q.GetAudit(ctx, in.Body.Reference); err == nil { // done before, or refused
+			return row, nil
+		}
+		return q.GetTradeFile(ctx, in.ID.number())
+	})
+	if err != nil {
+		return File{}, err
+	}
+	if row.ID != 0 {
+		if buyers, err = s.cfg.Importer.Redaction(ctx, row, in.Body.Lines); err != nil {
+			return File{}, keptFault(err)
+		}
+	}
+	return s.changeFile(ctx, "file.redact", in.ID, in.Body.Act, in, func(ctx context.Context, v *store.View, q *pgdb.Queries, f pgdb.TradeFile) (pgdb.TradeFile, error) {
+		return buyers.Do(ctx, v, q, f)
+	})
+}
+
+// keptFault is what an operator is told of what is not kept, or not there.
+func keptFault(err error) error {
+	switch {
+	case errors.Is(err, trade.ErrNoSuchRow):
+		return huma.Error422UnprocessableEntity(err.Error(), &huma.ErrorDetail{Location: "body.lines", Message: err.Error()})
+	case errors.Is(err, trade.ErrProcessing), errors.Is(err, trade.ErrErased):
+		return huma.Error409Conflict(err.Error())
+	}
+	return err
+}
+
 // changeFile does the acts that change what is kept of a file.
 func (s *server) changeFile(ctx context.Context, name string, id ID, a Act, content any,
 	fn func(ctx context.Context, v *store.View, q *pgdb.Queries, f pgdb.TradeFile) (pgdb.TradeFile, error)) (File, error) {
@@ -161,15 +201,12 @@ func (s *server) changeFile(ctx context.Context, name string, id ID, a Act, cont
 				return c, fmt.Errorf("file %d is gone", row.ID)
 			}
 			is, err := fn(ctx, v, q, was)
-			if errors.Is(err, trade.ErrProcessing) || errors.Is(err, trade.ErrErased) {
-				err = huma.Error409Conflict(err.Error())
-			}
-			return change[File]{subject: fmt.Sprintf("file %d", row.ID), before: showFile(was), after: showFile(is)}, err
+			return change[File]{subject: fmt.Sprintf("file %d", row.ID), before: showFile(was), after: showFile(is)}, keptFault(err)
 		}})
 }
 
 func showFile(r pgdb.TradeFile) File {
 	return File{ID: idOf(r.ID), AppID: r.AppID, RequestNo: r.RequestNo, Attempt: r.Attempt, Status: r.State, SHA256: r.SHA256, Size: r.Size,
 		TotalRows: r.TotalRows, AcceptedRows: r.AcceptedRows, RejectedRows: r.RejectedRows, FailReason: r.FailReason,
-		ReceivedAt: at(r.ReceivedAt), FinishedAt: at(r.FinishedAt), ErasedAt: at(r.ErasedAt), EraseReason: r.EraseReason}
+		ReceivedAt: at(r.ReceivedAt), FinishedAt: at(r.FinishedAt), ErasedAt: at(r.ErasedAt), EraseReason: r.EraseReason, RedactedAt: at(r.RedactedAt)}
 }

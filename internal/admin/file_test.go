@@ -134,3 +134,36 @@ func TestEraseFile(t *testing.T) {
 		r.verify()
 	})
 }
+
+func TestRedactFile(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		t.Parallel()
+		r := withApp(t, engine, store.Settings{AutoApprove: true})
+		r.confirmed("B-1", "S1")
+		r.trades("T-1", "S1", "100.00")
+		f := must(r, r.Files, FilesFilter{Status: "SUCCESS"}).Items[0]
+		_, err := r.RedactFile(r.Context(), f.ID, Redact{Act: r.act()})
+		r.refused(err, 422, "lines")
+		_, err = r.RedactFile(r.Context(), f.ID, Redact{Act: r.act(), Lines: []int{3}})
+		r.refused(err, 422, "lines")
+		_, err = r.RedactFile(r.Context(), "999999", Redact{Act: r.act(), Lines: []int{2}})
+		r.refused(err, 404)
+		act := Redact{Act: r.act(), Lines: []int{2}}
+		first, err := r.RedactFile(r.Context(), f.ID, act)
+		if err != nil || first.RedactedAt.IsZero() || first.SHA256 != f.SHA256 || !first.ErasedAt.IsZero() {
+			t.Errorf("%+v %v", first, err)
+		}
+		if again, err := r.RedactFile(r.Context(), f.ID, act); err != nil || again != first {
+			t.Errorf("the same act again: %+v %v", again, err)
+		}
+		act.Lines = []int{3}
+		_, err = r.RedactFile(r.Context(), f.ID, act)
+		r.refused(err, 409, "reference")
+		if _, err := r.EraseFile(r.Context(), f.ID, r.act()); err != nil {
+			t.Error(err)
+		}
+		_, err = r.RedactFile(r.Context(), f.ID, Redact{Act: r.act(), Lines: []int{2}})
+		r.refused(err, 409)
+		r.verify()
+	})
+}

@@ -6,8 +6,6 @@
 package content
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -27,9 +25,6 @@ const chunkSize = 256 << 10
 // in between. A content to which nothing refers a day after it was begun is removed, and so is what a crash leaves half.
 func Write(ctx context.Context, db *store.DB, write func(io.Writer) error) (id int64, err error) {
 	w := &writer{ctx: ctx, db: db}
-	if w.zip, err = gzip.NewWriterLevel(&w.data, gzip.BestSpeed); err != nil {
-		return 0, err
-	}
 	if err := write(w); err != nil {
 		return 0, err
 	}
@@ -40,13 +35,12 @@ func Write(ctx context.Context, db *store.DB, write func(io.Writer) error) (id i
 }
 
 type writer struct {
-	ctx  context.Context
-	db   *store.DB
-	id   int64 // 0 before the first chunk
-	no   int64 // of the chunk in raw
-	raw  []byte
-	data bytes.Buffer // what zip makes of raw
-	zip  *gzip.Writer
+	ctx context.Context
+	db  *store.DB
+	id  int64 // 0 before the first chunk
+	no  int64 // of the chunk in raw
+	raw []byte
+	packer
 }
 
 func (w *writer) Write(p []byte) (n int, err error) {
@@ -65,10 +59,8 @@ func (w *writer) Write(p []byte) (n int, err error) {
 
 // flush writes the chunk; the first one begins the content.
 func (w *writer) flush() error {
-	w.data.Reset()
-	w.zip.Reset(&w.data)
-	_, err := w.zip.Write(w.raw)
-	if err := errors.Join(err, w.zip.Close()); err != nil {
+	data, err := w.pack(w.raw)
+	if err != nil {
 		return err
 	}
 	id := w.id
@@ -85,7 +77,7 @@ func (w *writer) flush() error {
 		if len(w.raw) == 0 {
 			return nil
 		}
-		return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, No: w.no, Data: w.data.Bytes()})
+		return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, No: w.no, Data: data})
 	}}); err != nil {
 		return err
 	}
@@ -183,10 +175,9 @@ type reader struct {
 	db  *store.DB
 	row pgdb.Content
 
-	mu  sync.Mutex // guards all below
-	no  int64      // of the chunk in raw; -1: none
-	raw bytes.Buffer
-	zip gzip.Reader
+	mu sync.Mutex // guards all below
+	no int64      // of the chunk in raw; -1: none
+	unpacker
 }
 
 // ReadAt is called through a SectionReader only, which keeps off and p within the content.
@@ -216,18 +207,8 @@ func (r *reader) load(no int64) error {
 	}); err != nil {
 		return known(r.row.ID, err)
 	}
-	size := min(chunkSize, r.row.Size-no*chunkSize)
-	r.raw.Reset()
-	r.raw.Grow(int(size) + bytes.MinRead)
-	err := r.zip.Reset(bytes.NewReader(chunk.Data))
-	if err == nil { // read to its end, where the checksum is compared
-		_, err = r.raw.ReadFrom(io.LimitReader(&r.zip, size+1))
-	}
-	if err == nil && int64(r.raw.Len()) != size {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return fmt.Errorf("chunk %d of content %d is damaged; restore the database from a backup: %w", no, r.row.ID, err)
+	if err := r.unpack(r.row.ID, no, r.row.Size, chunk); err != nil {
+		return err
 	}
 	r.no = no
 	return nil
