@@ -14,6 +14,9 @@ type fileCmd struct {
 	Errors fileErrors `cmd:"" help:"Print the error file as CSV, in the encoding of the upload."`
 	Erase  fileErase  `cmd:"" help:"Erase the kept upload and its error file; what was judged stays."`
 	Redact fileRedact `cmd:"" help:"Blank the buyers of some rows in the kept upload, and erase its error file."`
+
+	Keys    fileKeys    `cmd:"" help:"List the keys that kept files are encrypted under."`
+	Encrypt fileEncrypt `cmd:"" help:"Encrypt all kept files under the first content key, in the background."`
 }
 
 type fileList struct {
@@ -78,4 +81,17 @@ func (c fileRedact) Run(ctx context.Context, con console) error {
 	return perform(con, c.actor, func(api *admin.Client, a admin.Act) (admin.File, error) {
 		return api.RedactFile(ctx, c.ID, admin.Redact{Act: a, Lines: c.Line})
 	})
+}
+
+type fileKeys struct{ operator }
+
+func (c fileKeys) Run(ctx context.Context, con console) error {
+	return list(con, c.operator, func(api *admin.Client) (admin.List[admin.ContentKey], error) { return api.ContentKeys(ctx) }, "keyId use chunks",
+		func(k admin.ContentKey) []any { return []any{k.KeyID, k.Use, k.Chunks} })
+}
+
+type fileEncrypt struct{ actor }
+
+func (c fileEncrypt) Run(ctx context.Context, con console) error {
+	return perform(con, c.actor, func(api *admin.Client, a admin.Act) (admin.Encryption, error) { return api.EncryptFiles(ctx, a) })
 }

@@ -167,6 +167,14 @@ func (c *Client) RedactFile(ctx context.Context, id ID, r Redact) (File, error) 
 	return send[File](ctx, c, http.MethodPost, path("/files/", string(id), "/redact"), r)
 }
 
+func (c *Client) ContentKeys(ctx context.Context) (List[ContentKey], error) {
+	return fetch[List[ContentKey]](ctx, c, "/files/keys")
+}
+
+func (c *Client) EncryptFiles(ctx context.Context, a Act) (Encryption, error) {
+	return send[Encryption](ctx, c, http.MethodPost, "/files/encrypt", a)
+}
+
 func (c *Client) Shares(ctx context.Context, f SharesFilter) (List[Share], error) {
 	return fetch[List[Share]](ctx, c, "/shares"+query(f))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/openinfinia/infinia/internal/content"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 	"github.com/openinfinia/infinia/internal/trade"
@@ -68,6 +69,19 @@ type Redact struct {
 	Lines []int `json:"lines" minItems:"1" maxItems:"100" nullable:"false" doc:"where the rows begin in the upload, as an editor counts: the header is line 1"`
 }
 
+// ContentKey is a key that kept files are encrypted under.
+type ContentKey struct {
+	KeyID  string `json:"keyId" doc:"its fingerprint; empty for what is in clear"`
+	Chunks int64  `json:"chunks" doc:"pieces of files under it, of at most 256 KiB"`
+	Use    string `json:"use" enum:"writes,reads,lost,missing" doc:"what it is good for on the node that answers"`
+}
+
+// Encryption is what is to be encrypted anew.
+type Encryption struct {
+	KeyID  string `json:"keyId" doc:"the first key"`
+	Chunks int64  `json:"chunks" doc:"pieces of files that are not under it yet"`
+}
+
 // FilesFilter says which files are wanted.
 type FilesFilter struct {
 	Page
@@ -84,6 +98,15 @@ func files(s *server) {
 	get(s, "/files/{id}", "get-file", "One trade file", fileDetail)
 	handle(s, http.MethodPost, "/files/{id}/erase", "erase-file", "Erase the kept upload and error file of one attempt; what was judged stays", s.eraseFile)
 	handle(s, http.MethodPost, "/files/{id}/redact", "redact-file", "Blank the buyers of some rows in the kept upload, and erase its error file", s.redactFile)
+	handle(s, http.MethodGet, "/files/keys", "list-content-keys", "Which keys the kept files are encrypted under", func(ctx context.Context, _ *struct{}) (List[ContentKey], error) {
+		uses, err := read(ctx, s, func(q *pgdb.Queries) ([]content.Use, error) { return s.cfg.Importer.Keys.Uses(ctx, q) })
+		l := List[ContentKey]{Items: []ContentKey{}}
+		for _, u := range uses {
+			l.Items = append(l.Items, ContentKey(u))
+		}
+		return l, err
+	})
+	handle(s, http.MethodPost, "/files/encrypt", "encrypt-files", "Encrypt all kept files under the first content key, in the background", s.encryptFiles)
 	o := operation(http.MethodGet, "/files/{id}/errors", "get-file-errors", "The error file of one attempt, in the encoding of the upload")
 	o.Errors = append(o.Errors, http.StatusGone)
 	o.Responses = map[string]*huma.Response{"200": {Description: "the error file", Content: map[string]*huma.MediaType{"text/csv": {}}}}
@@ -176,12 +199,31 @@ func (s *server) redactFile(ctx context.Context, in *onID[Redact]) (File, error)
 	})
 }
 
+func (s *server) encryptFiles(ctx context.Context, in *body[Act]) (Encryption, error) {
+	keys := s.cfg.Importer.Keys
+	return once(ctx, s, act[Encryption]{Act: in.Body, name: "file.encrypt", content: in,
+		alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) (c change[Encryption], err error) {
+			if keys.First() == "" {
+				return c, huma.Error409Conflict("the server was given no content key")
+			}
+			uses, err := keys.Uses(ctx, q)
+			e := Encryption{KeyID: keys.First()}
+			for _, u := range uses {
+				if u.Use == "reads" {
+					e.Chunks += u.Chunks
+				}
+			}
+			v.AddTask(content.RekeyQueue, 0, v.Now())
+			return change[Encryption]{subject: "content key " + e.KeyID, after: e}, err
+		}})
+}
+
 // keptFault is what an operator is told of what is not kept, or not there.
 func keptFault(err error) error {
 	switch {
 	case errors.Is(err, trade.ErrNoSuchRow):
 		return huma.Error422UnprocessableEntity(err.Error(), &huma.ErrorDetail{Location: "body.lines", Message: err.Error()})
-	case errors.Is(err, trade.ErrProcessing), errors.Is(err, trade.ErrErased):
+	case errors.Is(err, trade.ErrProcessing), errors.Is(err, trade.ErrErased), errors.Is(err, content.ErrKeyMissing):
 		return huma.Error409Conflict(err.Error())
 	}
 	return err

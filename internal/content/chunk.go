@@ -35,8 +35,9 @@ func (p *packer) pack(raw []byte) ([]byte, error) {
 
 // unpacker opens chunks, one after the other.
 type unpacker struct {
-	raw bytes.Buffer // of the last one
-	zip gzip.Reader
+	keys Keys
+	raw  bytes.Buffer // of the last one
+	zip  gzip.Reader
 }
 
 // unpack leaves in raw what a chunk of a content of this size holds, and holds it against its checksum.
@@ -44,7 +45,13 @@ func (u *unpacker) unpack(id, no, size int64, chunk pgdb.GetContentChunkRow) err
 	size = min(chunkSize, size-no*chunkSize)
 	u.raw.Reset()
 	u.raw.Grow(int(size) + bytes.MinRead)
-	err := u.zip.Reset(bytes.NewReader(chunk.Data))
+	data, err := u.keys.open(id, no, chunk)
+	if errors.Is(err, ErrKeyMissing) {
+		return err
+	}
+	if err == nil {
+		err = u.zip.Reset(bytes.NewReader(data))
+	}
 	if err == nil { // read to its end, where the checksum is compared
 		_, err = u.raw.ReadFrom(io.LimitReader(&u.zip, size+1))
 	}
@@ -52,9 +59,13 @@ func (u *unpacker) unpack(id, no, size int64, chunk pgdb.GetContentChunkRow) err
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return fmt.Errorf("chunk %d of content %d is damaged; restore the database from a backup: %w", no, id, err)
+		return damaged(id, no, err)
 	}
 	return nil
+}
+
+func damaged(id, no int64, err error) error {
+	return fmt.Errorf("chunk %d of content %d is damaged; restore the database from a backup: %w", no, id, err)
 }
 
 // Patch is bytes that take the place of as many others of a content.
@@ -65,7 +76,7 @@ type Patch struct {
 
 // Overwrite is called by a unit to put patches, in the order of their offsets, into a content. The chunks that they touch are
 // written anew. Who reads the content meanwhile may get some chunks as they were and others as they are.
-func Overwrite(ctx context.Context, q *pgdb.Queries, id int64, patches []Patch) error {
+func Overwrite(ctx context.Context, q *pgdb.Queries, k Keys, id int64, patches []Patch) error {
 	size, err := q.GrowContent(ctx, pgdb.GrowContentParams{ID: id}) // the lock: nobody else writes its chunks
 	if err != nil {
 		return known(id, err)
@@ -74,7 +85,7 @@ func Overwrite(ctx context.Context, q *pgdb.Queries, id int64, patches []Patch) 
 		return fmt.Errorf("content %d has %d bytes, and the last patch goes beyond them", id, size)
 	}
 	var p packer
-	var u unpacker
+	u := unpacker{keys: k}
 	patches = slices.Clone(patches)
 	for len(patches) > 0 {
 		no := patches[0].Offset / chunkSize
@@ -96,7 +107,8 @@ func Overwrite(ctx context.Context, q *pgdb.Queries, id int64, patches []Patch) 
 		if err != nil {
 			return err
 		}
-		if err := q.UpdateContentChunk(ctx, pgdb.UpdateContentChunkParams{ContentID: id, No: no, Data: data}); err != nil {
+		sealed, keyID := k.seal(id, no, data)
+		if err := q.UpdateContentChunk(ctx, pgdb.UpdateContentChunkParams{ContentID: id, No: no, Data: sealed, KeyID: keyID}); err != nil {
 			return err
 		}
 	}

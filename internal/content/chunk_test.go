@@ -22,7 +22,9 @@ func noise(seed uint64, n int) []byte {
 }
 
 func (r *rig) overwrite(id int64, patches ...Patch) error {
-	return r.alone(func(ctx context.Context, _ *store.View, q *pgdb.Queries) error { return Overwrite(ctx, q, id, patches) })
+	return r.alone(func(ctx context.Context, _ *store.View, q *pgdb.Queries) error {
+		return Overwrite(ctx, q, r.keys, id, patches)
+	})
 }
 
 // TestOverwrite: patches go where they belong, over a chunk's end too, and not beyond the content's.
@@ -57,7 +59,7 @@ func TestErasedFromTheFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t, db}
+	r := &rig{TB: t, db: db}
 	kept, changed, removed := noise(1, 3000), noise(2, 3000), noise(3, 2*chunkSize)
 	r.write(kept)
 	id, old := r.write(changed), r.write(removed)

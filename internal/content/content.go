@@ -1,7 +1,8 @@
 // Package content keeps whole files in the database: uploads, their error files, what apps find as results. Every node over
 // one database reads them there, and whatever protects the books protects them too.
 //
-// A content is written in chunks, each compressed by itself, so that reading can begin anywhere. It stands above store, and
+// A content is written in chunks, each compressed and, where there are keys, encrypted by itself, so that reading can begin
+// anywhere. It stands above store, and
 // does not know whose file it is or what is in it.
 package content
 
@@ -23,8 +24,8 @@ const chunkSize = 256 << 10
 
 // Write keeps what the function writes, and returns the content's id. Each chunk is a unit of its own, so that calls go on
 // in between. A content to which nothing refers a day after it was begun is removed, and so is what a crash leaves half.
-func Write(ctx context.Context, db *store.DB, write func(io.Writer) error) (id int64, err error) {
-	w := &writer{ctx: ctx, db: db}
+func Write(ctx context.Context, db *store.DB, k Keys, write func(io.Writer) error) (id int64, err error) {
+	w := &writer{ctx: ctx, db: db, keys: k}
 	if err := write(w); err != nil {
 		return 0, err
 	}
@@ -35,11 +36,12 @@ func Write(ctx context.Context, db *store.DB, write func(io.Writer) error) (id i
 }
 
 type writer struct {
-	ctx context.Context
-	db  *store.DB
-	id  int64 // 0 before the first chunk
-	no  int64 // of the chunk in raw
-	raw []byte
+	ctx  context.Context
+	db   *store.DB
+	keys Keys
+	id   int64 // 0 before the first chunk
+	no   int64 // of the chunk in raw
+	raw  []byte
 	packer
 }
 
@@ -77,7 +79,8 @@ func (w *writer) flush() error {
 		if len(w.raw) == 0 {
 			return nil
 		}
-		return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, No: w.no, Data: data})
+		sealed, keyID := w.keys.seal(id, w.no, data)
+		return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, No: w.no, Data: sealed, KeyID: keyID})
 	}}); err != nil {
 		return err
 	}
@@ -161,13 +164,13 @@ func Sweep(ctx context.Context, db *store.DB, t pgdb.Task) error {
 
 // Open opens a content for reading. Its error is fs.ErrNotExist when there is no such content, and so is that of a reader
 // whose content is removed meanwhile. Many goroutines may call ReadAt; one chunk is in memory.
-func Open(ctx context.Context, db *store.DB, id int64) (*io.SectionReader, error) {
+func Open(ctx context.Context, db *store.DB, k Keys, id int64) (*io.SectionReader, error) {
 	var row pgdb.Content
 	err := db.Read(ctx, func(q *pgdb.Queries) (err error) { row, err = q.GetContent(ctx, id); return err })
 	if err != nil {
 		return nil, known(id, err)
 	}
-	return io.NewSectionReader(&reader{ctx: ctx, db: db, row: row, no: -1}, 0, row.Size), nil
+	return io.NewSectionReader(&reader{ctx: ctx, db: db, row: row, no: -1, unpacker: unpacker{keys: k}}, 0, row.Size), nil
 }
 
 type reader struct {

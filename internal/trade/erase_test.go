@@ -179,7 +179,7 @@ func TestEraseOne(t *testing.T) {
 		if err := r.erase(first, "a request"); !errors.Is(err, ErrErased) {
 			t.Errorf("again: %v", err)
 		}
-		if _, err := content.Open(t.Context(), r.im.DB, first.ContentID); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := content.Open(t.Context(), r.im.DB, r.im.Keys, first.ContentID); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("the upload: %v", err)
 		}
 		if got := r.results(); !slices.Contains(got, "T-1_error.csv") || r.file("T-1") != second {

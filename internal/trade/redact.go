@@ -20,6 +20,7 @@ const RedactMost = 100
 
 // Redaction is what takes the place of buyers' names and addresses in a kept upload.
 type Redaction struct {
+	keys      content.Keys
 	contentID int64
 	patches   []content.Patch
 }
@@ -33,11 +34,11 @@ func (im *Importer) Redaction(ctx context.Context, f pgdb.TradeFile, lines []int
 	case f.ErasedAt > 0:
 		return r, fmt.Errorf("the upload: %w", ErrErased)
 	}
-	src, err := content.Open(ctx, im.DB, f.ContentID)
+	src, err := content.Open(ctx, im.DB, im.Keys, f.ContentID)
 	if err != nil {
 		return r, err
 	}
-	r.contentID = f.ContentID
+	r.keys, r.contentID = im.Keys, f.ContentID
 	r.patches, err = blankBuyers(src, f.State, lines)
 	return r, err
 }
@@ -49,7 +50,7 @@ func (r Redaction) Do(ctx context.Context, v *store.View, q *pgdb.Queries, f pgd
 	if f.ErasedAt > 0 || f.ContentID != r.contentID {
 		return f, fmt.Errorf("the upload: %w", ErrErased)
 	}
-	if err := content.Overwrite(ctx, q, f.ContentID, r.patches); err != nil {
+	if err := content.Overwrite(ctx, q, r.keys, f.ContentID, r.patches); err != nil {
 		return f, err
 	}
 	f, err := eraseErrors(ctx, v, q, f)

@@ -2,6 +2,7 @@ package trade
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -49,7 +50,7 @@ func (r *importRig) judgeBytes(requestNo string, text []byte) pgdb.TradeFile {
 // kept is a file's upload.
 func (r *importRig) kept(f pgdb.TradeFile) []byte {
 	r.Helper()
-	src, err := content.Open(r.Context(), r.im.DB, f.ContentID)
+	src, err := content.Open(r.Context(), r.im.DB, r.im.Keys, f.ContentID)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -278,4 +279,89 @@ func TestRedactOverChunks(t *testing.T) {
 	if n := bytes.Count(got, []byte("x\n")); n != (1000-RedactMost)*400 {
 		t.Errorf("%d lines of addresses are left", n)
 	}
+}
+
+// TestNobodyFindsTheBuyer: after a redaction and the encryption of what was in clear, no chunk in the database has the
+// buyer's name, read as it is, unpacked, or with the key.
+func TestNobodyFindsTheBuyer(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newImportRig(t, engine.New(t), store.Settings{AcceptPartial: true})
+		f := r.judgeBytes("T-1", []byte(importHeader+bought("O-1", "Alice Liddell", "road 1")+bought("O-2", "Bob", "road 2")+
+			strings.Replace(bought("O-3", "Alice Liddell", "road 1"), "USA", "XX", 1)))
+		if f.State != filePartial || r.found("Alice Liddell") != 2 { // the upload and the error file
+			t.Fatalf("%+v, found in %d chunks", f, r.found("Alice Liddell"))
+		}
+		if err := r.redact(f, 2, 4); err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range r.due(content.Queue) {
+			if err := content.Sweep(t.Context(), r.im.DB, task); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := r.found("Alice Liddell"); n != 0 {
+			t.Errorf("found in %d chunks", n)
+		}
+		if r.found("Bob") != 1 {
+			t.Error("another buyer is gone")
+		}
+		var err error
+		if r.im.Keys, err = content.ParseKeys(strings.NewReader(strings.Repeat("ab", 32))); err != nil {
+			t.Fatal(err)
+		}
+		if err := content.Rekey(t.Context(), r.im.DB, r.im.Keys, pgdb.Task{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := r.found("Bob") + r.found("O-2"); n != 0 {
+			t.Errorf("found in %d chunks without the key", n)
+		}
+		if got := string(r.kept(r.file("T-1"))); !strings.Contains(got, "Bob") || strings.Contains(got, "Alice") {
+			t.Errorf("with the key: %s", got)
+		}
+		// Files go on as before under the key.
+		if err := r.redact(r.file("T-1"), 3); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(r.kept(r.file("T-1"))); strings.Contains(got, "Bob") || !strings.Contains(got, "O-2") {
+			t.Errorf("with the key: %s", got)
+		}
+		if f := r.judge("T-2", sale("O-7", "10.00")+sale("O-8", "0.00")); f.State != filePartial || !strings.Contains(r.result("T-2_error.csv"), "O-8") || r.found("O-8") != 0 {
+			t.Errorf("a file under the key: %+v", f)
+		}
+		r.verify()
+	})
+}
+
+// found counts the chunks in the database in which a text can be found without a key.
+func (r *importRig) found(text string) (n int) {
+	r.Helper()
+	r.read(func(q *pgdb.Queries) error {
+		ids, err := q.ListChunkKeys(r.Context())
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			chunks, err := q.ListChunksUnderKey(r.Context(), pgdb.ListChunksUnderKeyParams{KeyID: id, Most: 1000})
+			if err != nil {
+				return err
+			}
+			for _, c := range chunks {
+				chunk, err := q.GetContentChunk(r.Context(), pgdb.GetContentChunkParams{ContentID: c.ContentID, No: c.No})
+				if err != nil {
+					return err
+				}
+				plain := chunk.Data
+				if zip, err := gzip.NewReader(bytes.NewReader(chunk.Data)); err == nil {
+					if plain, err = io.ReadAll(zip); err != nil {
+						return err
+					}
+				}
+				if bytes.Contains(chunk.Data, []byte(text)) || bytes.Contains(plain, []byte(text)) {
+					n++
+				}
+			}
+		}
+		return nil
+	})
+	return n
 }

@@ -45,7 +45,7 @@ func (im *Importer) writeResults(ctx context.Context, t pgdb.Task) error {
 		if err != nil {
 			return err
 		}
-		if summaryID, err = content.Write(ctx, im.DB, func(w io.Writer) error {
+		if summaryID, err = content.Write(ctx, im.DB, im.Keys, func(w io.Writer) error {
 			enc := json.NewEncoder(w)
 			enc.SetIndent("", "  ")
 			return enc.Encode(s)
@@ -102,7 +102,7 @@ func (im *Importer) OpenResult(ctx context.Context, appID, name string) (row pgd
 	if err != nil {
 		return row, nil, err
 	}
-	file, err = content.Open(ctx, im.DB, row.ContentID)
+	file, err = content.Open(ctx, im.DB, im.Keys, row.ContentID)
 	return row, file, err
 }
 
