@@ -17,13 +17,14 @@ import (
 	"github.com/openinfinia/infinia/internal/storetest"
 )
 
-// keyFile is a line for each number, and the other lines.
+// keyFile is the keys of some numbers, and the other lines of their file.
 func keyFile(t *testing.T, numbers []byte, lines ...string) Keys {
 	t.Helper()
-	for i, n := range numbers {
-		lines = append(lines[:i:i], append([]string{hex.EncodeToString(bytes.Repeat([]byte{n}, keySize))}, lines[i:]...)...)
+	var file strings.Builder
+	for _, n := range numbers {
+		fmt.Fprintf(&file, "%x\n", bytes.Repeat([]byte{n}, keySize))
 	}
-	k, err := ParseKeys(strings.NewReader(strings.Join(lines, "\n")))
+	k, err := ParseKeys(strings.NewReader(file.String() + strings.Join(lines, "\n")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func rekeyFrom(ctx context.Context, db *store.DB, k Keys, keyID string) error {
 }
 
 func rekeyChunk(ctx context.Context, q *pgdb.Queries, k Keys, c pgdb.ListChunksUnderKeyRow) error {
-	chunk, err := q.GetContentChunk(ctx, pgdb.GetContentChunkParams{ContentID: c.ContentID, No: c.No})
+	chunk, err := q.GetContentChunk(ctx, pgdb.GetContentChunkParams(c))
 	if err != nil {
 		return known(c.ContentID, err)
 	}

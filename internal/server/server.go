@@ -310,6 +310,10 @@ func (s *Server) intake(ctx context.Context, cfg Config, reg prometheus.Register
 		Complete: func(ctx context.Context, u intake.Upload) error {
 			return importer.Receive(ctx, u.AppID, u.RequestNo, u.Path, u.Size, u.SHA256)
 		},
+		Spent: func(ctx context.Context, appID string) (nos []string, err error) {
+			err = s.DB.Read(ctx, func(q *pgdb.Queries) error { nos, err = q.ListSpentFiles(ctx, appID); return err })
+			return nos, err
+		},
 		Results: func(ctx context.Context, appID string) ([]intake.ResultFile, error) {
 			rows, err := importer.Results(ctx, appID)
 			files := make([]intake.ResultFile, len(rows))

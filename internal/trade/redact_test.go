@@ -29,7 +29,7 @@ func bought(order, buyer, address string) string {
 	return "S1," + order + ",SKU,2026-02-01 10:00:00,CNH,10.00,001,台灯,1,10.00,Shipped,,T-1,SF,2026-02-02 10:00:00,USA,https://s.example.com," + buyer + "," + address + "\n"
 }
 
-// receiveBytes hands over a file of any encoding, and has it judged.
+// judgeBytes hands over a file of any encoding, and has it judged.
 func (r *importRig) judgeBytes(requestNo string, text []byte) pgdb.TradeFile {
 	r.Helper()
 	path := filepath.Join(r.TempDir(), requestNo+".csv")
@@ -84,7 +84,7 @@ func (r *importRig) rows() (rows []pgdb.PageBookedRowsRow) {
 	return rows
 }
 
-// encodings in which files come.
+// redactEncodings are those in which files come.
 var redactEncodings = map[string]func(text string) ([]byte, error){
 	"UTF-8":             func(text string) ([]byte, error) { return []byte(text), nil },
 	"UTF-8 with a mark": func(text string) ([]byte, error) { return []byte("\ufeff" + text), nil },
@@ -346,7 +346,7 @@ func (r *importRig) found(text string) (n int) {
 				return err
 			}
 			for _, c := range chunks {
-				chunk, err := q.GetContentChunk(r.Context(), pgdb.GetContentChunkParams{ContentID: c.ContentID, No: c.No})
+				chunk, err := q.GetContentChunk(r.Context(), pgdb.GetContentChunkParams(c))
 				if err != nil {
 					return err
 				}
