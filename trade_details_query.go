@@ -22,6 +22,8 @@ type TradeDetailsQueryReply struct {
 	Attempt      string     `json:"attempt,omitempty" doc:"1 for the first content under this requestNo"`
 	FailReason   string     `json:"failReason,omitempty" doc:"a fault of the whole file"`
 	Progress     string     `json:"progress,omitempty" doc:"while PROCESSING: how many percent of the work are done, an estimate"`
+
+	ErrorFileErasedAt string `json:"errorFileErasedAt,omitempty" doc:"when the error file was erased, RFC 3339 in UTC: there is no errorFileUrl any more"`
 }
 
 // FileStatus is where a trade file stands.

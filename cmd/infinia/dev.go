@@ -24,6 +24,7 @@ type devCmd struct {
 	KeyBits  int    `default:"4096" help:"Bits of the keys that are made."`
 	Review   bool   `help:"Bindings of the demo app wait for an operator, when the sandbox is made, instead of being approved when the seller confirms."`
 	Verbose  bool   `short:"v" help:"Log everything."`
+	contentKeys
 	sftpLogins
 	lostLog
 }
@@ -43,6 +44,9 @@ func (c devCmd) Run(ctx context.Context, con console) error {
 	cfg := server.Config{Data: data, Database: c.DB, HTTP: c.HTTP, SFTP: c.SFTP, KeyBits: c.KeyBits, AcceptLostLog: c.AcceptLostLog,
 		Log: slog.New(slog.NewTextHandler(con.err, &slog.HandlerOptions{Level: level}))}
 	c.sftpLogins.set(&cfg)
+	if err := c.contentKeys.set(&cfg); err != nil {
+		return err
+	}
 	s, err := server.StartSandbox(ctx, server.SandboxConfig{
 		Config:   cfg,
 		Settings: store.Settings{AutoApprove: !c.Review, CallbackURL: c.Callback, UploadQuietSeconds: 1, SettleDelayMillis: 1000},

@@ -12,6 +12,11 @@ type fileCmd struct {
 	List   fileList   `cmd:"" help:"List trade files, newest first."`
 	Show   fileShow   `cmd:"" help:"Show a trade file with its rows by seller and currency."`
 	Errors fileErrors `cmd:"" help:"Print the error file as CSV, in the encoding of the upload."`
+	Erase  fileErase  `cmd:"" help:"Erase the kept upload and its error file; what was judged stays."`
+	Redact fileRedact `cmd:"" help:"Blank the buyers of some rows in the kept upload, and erase its error file."`
+
+	Keys    fileKeys    `cmd:"" help:"List the keys that kept files are encrypted under."`
+	Encrypt fileEncrypt `cmd:"" help:"Encrypt all kept files under the first content key, in the background."`
 }
 
 type fileList struct {
@@ -55,4 +60,38 @@ func (c fileErrors) Run(ctx context.Context, con console) error {
 	defer f.Close()
 	_, err = io.Copy(con.out, f)
 	return err
+}
+
+type fileErase struct {
+	ID admin.ID `arg:"" help:"The file."`
+	actor
+}
+
+func (c fileErase) Run(ctx context.Context, con console) error {
+	return perform(con, c.actor, func(api *admin.Client, a admin.Act) (admin.File, error) { return api.EraseFile(ctx, c.ID, a) })
+}
+
+type fileRedact struct {
+	ID   admin.ID `arg:"" help:"The file."`
+	Line []int    `required:"" env:"-" placeholder:"N" help:"Where a row begins in the upload, as an editor counts: the header is line 1. May be repeated, up to 100 times."`
+	actor
+}
+
+func (c fileRedact) Run(ctx context.Context, con console) error {
+	return perform(con, c.actor, func(api *admin.Client, a admin.Act) (admin.File, error) {
+		return api.RedactFile(ctx, c.ID, admin.Redact{Act: a, Lines: c.Line})
+	})
+}
+
+type fileKeys struct{ operator }
+
+func (c fileKeys) Run(ctx context.Context, con console) error {
+	return list(con, c.operator, func(api *admin.Client) (admin.List[admin.ContentKey], error) { return api.ContentKeys(ctx) }, "keyId use chunks",
+		func(k admin.ContentKey) []any { return []any{k.KeyID, k.Use, k.Chunks} })
+}
+
+type fileEncrypt struct{ actor }
+
+func (c fileEncrypt) Run(ctx context.Context, con console) error {
+	return perform(con, c.actor, func(api *admin.Client, a admin.Act) (admin.Encryption, error) { return api.EncryptFiles(ctx, a) })
 }

@@ -20,7 +20,7 @@ type operatorVerbs struct {
 	Deposit depositCmd `cmd:"" group:"Operator" help:"Money that arrived at the bank: book it, take a wrong one back."`
 	Seller  sellerCmd  `cmd:"" group:"Operator" help:"Sellers: freeze, resume."`
 	Binding bindingCmd `cmd:"" group:"Operator" help:"Sellers' accounts: approve, reject, revoke."`
-	File    fileCmd    `cmd:"" group:"Operator" help:"Trade files and what was wrong in them."`
+	File    fileCmd    `cmd:"" group:"Operator" help:"Trade files, what was wrong in them, and what is kept of them."`
 	Share   shareCmd   `cmd:"" group:"Operator" help:"Revenue shared with sellers."`
 	Webhook webhookCmd `cmd:"" group:"Operator" help:"Webhooks to apps: see every try, send one again."`
 	Ledger  ledgerCmd  `cmd:"" group:"Operator" help:"The books: accounts, postings, and a check of all of them."`

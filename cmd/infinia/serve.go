@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/content"
 	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/server"
 	"github.com/openinfinia/infinia/internal/store"
@@ -39,8 +40,29 @@ type serveCmd struct {
 	ErrorLink   time.Duration     `name:"error-link" default:"24h" help:"How long a link to an error file opens it."`
 	RequestData int               `name:"request-data" default:"65536" help:"Most characters of requestData."`
 	CallRate    float64           `name:"call-rate" default:"200" help:"Most calls a second from one address."`
+	contentKeys
 	sftpLogins
 	lostLog
+}
+
+// contentKeys encrypt what is kept of files.
+type contentKeys struct {
+	ContentKeyFile string `type:"existingfile" placeholder:"FILE" help:"File with a line for each key that kept files are encrypted under: 32 bytes in hex or base64, as openssl rand -hex 32 prints them. The first writes, all read. Only its owner may read it. The same on every node."`
+}
+
+func (c contentKeys) set(cfg *server.Config) (err error) {
+	if c.ContentKeyFile == "" {
+		return nil
+	}
+	f, err := openSecret(c.ContentKeyFile)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if cfg.ContentKeys, err = content.ParseKeys(f); err != nil {
+		err = fmt.Errorf("%s: %w", c.ContentKeyFile, err)
+	}
+	return err
 }
 
 // sftpLogins are for SFTP clients that cannot do better, and against those who guess.
@@ -98,7 +120,10 @@ func (c serveCmd) Run(ctx context.Context, con console) error {
 		used[path] = true
 	}
 	c.sftpLogins.set(&cfg)
-	var err error
+	err := c.contentKeys.set(&cfg)
+	if err != nil {
+		return err
+	}
 	if c.UploadName != "" {
 		if cfg.UploadName, err = regexp.Compile(c.UploadName); err != nil {
 			return fmt.Errorf("--upload-name: %w", err)
@@ -121,18 +146,29 @@ func (c serveCmd) Run(ctx context.Context, con console) error {
 	return s.Close(context.WithoutCancel(ctx))
 }
 
-// readOperators reads names and tokens; a file that others may read is refused.
-func readOperators(path string) (map[string]string, error) {
+// openSecret opens a file that only its owner may read.
+func openSecret(path string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return nil, err
-	} else if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s holds tokens, and others may read it: chmod 600 it", path)
+	info, err := f.Stat()
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("%s holds secrets, and others may read it: chmod 600 it", path)
 	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// readOperators reads names and tokens.
+func readOperators(path string) (map[string]string, error) {
+	f, err := openSecret(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	tokens := map[string]string{}
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {

@@ -227,6 +227,7 @@ func (f *faults) settings(set store.Settings, production bool) {
 		{"uploadFileMegabytes", float64(set.UploadFileMegabytes), 1 << 20},
 		{"uploadMegabytes", float64(set.UploadMegabytes), 1 << 20},
 		{"uploadFiles", float64(set.UploadFiles), 1e6},
+		{"keepUploadDays", float64(set.KeepUploadDays), 36525},
 		{"linkMinutes", float64(set.LinkMinutes), 30 * 1440},
 		{"confirmDays", float64(set.ConfirmDays), 366},
 		{"settleDelayMillis", float64(set.SettleDelayMillis), 30 * 86400_000},

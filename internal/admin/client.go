@@ -159,6 +159,22 @@ func (c *Client) FileErrors(ctx context.Context, id ID) (io.ReadCloser, error) {
 	return resp.Body, nil
 }
 
+func (c *Client) EraseFile(ctx context.Context, id ID, a Act) (File, error) {
+	return send[File](ctx, c, http.MethodPost, path("/files/", string(id), "/erase"), a)
+}
+
+func (c *Client) RedactFile(ctx context.Context, id ID, r Redact) (File, error) {
+	return send[File](ctx, c, http.MethodPost, path("/files/", string(id), "/redact"), r)
+}
+
+func (c *Client) ContentKeys(ctx context.Context) (List[ContentKey], error) {
+	return fetch[List[ContentKey]](ctx, c, "/files/keys")
+}
+
+func (c *Client) EncryptFiles(ctx context.Context, a Act) (Encryption, error) {
+	return send[Encryption](ctx, c, http.MethodPost, "/files/encrypt", a)
+}
+
 func (c *Client) Shares(ctx context.Context, f SharesFilter) (List[Share], error) {
 	return fetch[List[Share]](ctx, c, "/shares"+query(f))
 }

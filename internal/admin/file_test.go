@@ -95,3 +95,75 @@ func TestShares(t *testing.T) {
 		r.verify()
 	})
 }
+
+func TestEraseFile(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		t.Parallel()
+		r := withApp(t, engine, store.Settings{AutoApprove: true})
+		r.confirmed("B-1", "S1")
+		r.trades("T-1", "S1", "100.00")
+		r.trades("T-2", "S2", "100.00") // a seller who is not bound
+		good, bad := must(r, r.Files, FilesFilter{Status: "SUCCESS"}).Items[0], must(r, r.Files, FilesFilter{Status: "FAILED"}).Items[0]
+
+		act := r.act()
+		first, err := r.EraseFile(r.Context(), bad.ID, act)
+		if err != nil || first.ErasedAt.IsZero() || first.EraseReason != act.Reason || first.SHA256 != bad.SHA256 {
+			t.Errorf("%+v %v", first, err)
+		}
+		again, err := r.EraseFile(r.Context(), bad.ID, act)
+		if err != nil || again != first {
+			t.Errorf("the same act again: %+v %v", again, err)
+		}
+		_, err = r.EraseFile(r.Context(), bad.ID, r.act())
+		r.refused(err, 409)
+		_, err = r.FileErrors(r.Context(), bad.ID)
+		r.refused(err, 410)
+		if d := must(r, r.File, bad.ID); d.File != first || d.Parts == nil || len(d.Broken) == 0 {
+			t.Errorf("shown: %+v", d)
+		}
+		if _, err := r.EraseFile(r.Context(), good.ID, r.act()); err != nil {
+			t.Error(err)
+		}
+		_, err = r.FileErrors(r.Context(), good.ID) // it never had one
+		r.refused(err, 404)
+		_, err = r.EraseFile(r.Context(), "999999", r.act())
+		r.refused(err, 404)
+		if got := must(r, r.Audits, AuditsFilter{Act: "file.erase"}).Items; len(got) != 2 || got[1].Subject != "file "+string(bad.ID) || got[1].AppID != testApp {
+			t.Errorf("audit: %+v", got)
+		}
+		r.verify()
+	})
+}
+
+func TestRedactFile(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		t.Parallel()
+		r := withApp(t, engine, store.Settings{AutoApprove: true})
+		r.confirmed("B-1", "S1")
+		r.trades("T-1", "S1", "100.00")
+		f := must(r, r.Files, FilesFilter{Status: "SUCCESS"}).Items[0]
+		_, err := r.RedactFile(r.Context(), f.ID, Redact{Act: r.act()})
+		r.refused(err, 422, "lines")
+		_, err = r.RedactFile(r.Context(), f.ID, Redact{Act: r.act(), Lines: []int{3}})
+		r.refused(err, 422, "lines")
+		_, err = r.RedactFile(r.Context(), "999999", Redact{Act: r.act(), Lines: []int{2}})
+		r.refused(err, 404)
+		act := Redact{Act: r.act(), Lines: []int{2}}
+		first, err := r.RedactFile(r.Context(), f.ID, act)
+		if err != nil || first.RedactedAt.IsZero() || first.SHA256 != f.SHA256 || !first.ErasedAt.IsZero() {
+			t.Errorf("%+v %v", first, err)
+		}
+		if again, err := r.RedactFile(r.Context(), f.ID, act); err != nil || again != first {
+			t.Errorf("the same act again: %+v %v", again, err)
+		}
+		act.Lines = []int{3}
+		_, err = r.RedactFile(r.Context(), f.ID, act)
+		r.refused(err, 409, "reference")
+		if _, err := r.EraseFile(r.Context(), f.ID, r.act()); err != nil {
+			t.Error(err)
+		}
+		_, err = r.RedactFile(r.Context(), f.ID, Redact{Act: r.act(), Lines: []int{2}})
+		r.refused(err, 409)
+		r.verify()
+	})
+}

@@ -253,7 +253,7 @@ func TestErrorFile(t *testing.T) {
 		v := r.visitor()
 		expect(t, v.get(r.errorLink("T-none", 0)), 404, "There is no such error file")
 
-		id, err := content.Write(t.Context(), r.db, func(w io.Writer) error { _, err := io.WriteString(w, csv); return err })
+		id, err := content.Write(t.Context(), r.db, content.Keys{}, func(w io.Writer) error { _, err := io.WriteString(w, csv); return err })
 		if err != nil {
 			t.Fatal(err)
 		}

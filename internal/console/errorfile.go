@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/trade"
 )
 
 // sendingMost is how long an error file may be on its way.
@@ -22,6 +23,10 @@ func (c *console) errorFile(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	file, err := c.Importer.ErrorFile(r.Context(), f)
+	if errors.Is(err, trade.ErrErased) {
+		c.render(w, r, http.StatusGone, noticePage(p, p.ErasedFile))
+		return
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err = infinia.Errorf(infinia.NotFound)
 	}

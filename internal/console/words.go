@@ -27,7 +27,7 @@ type words struct {
 	// How a binding stands, and that it is not to be answered.
 	Review, Bound, Declined, NotBound, Revoked notice
 	DeadLink, ExpiredLink, Foreign, Fault      notice
-	DeadFile, ExpiredFile                      notice
+	DeadFile, ExpiredFile, ErasedFile          notice
 	Return, ClosePage                          string // Return: %s is a host
 
 	StartTitle, StartText, StartAPI string
@@ -112,6 +112,7 @@ var english = words{
 	Fault:       notice{Kind: bad, Title: "Something went wrong", Text: "Please try again in a moment. If you have answered already, the link tells whether your answer arrived."},
 	DeadFile:    notice{Kind: bad, Title: "There is no such error file", Text: "Please query the trade file again: the answer has its link."},
 	ExpiredFile: notice{Kind: wait, Title: "This link has expired", Text: "Please query the trade file again: each answer has a new link."},
+	ErasedFile:  notice{Kind: bad, Title: "This error file has been erased", Text: "It is not kept any longer. How many rows were wrong is in the answer to a query of the trade file."},
 	Return:      "Return to %s",
 	ClosePage:   "You may close this page.",
 
@@ -160,6 +161,7 @@ var chinese = words{
 	Fault:       notice{Kind: bad, Title: "出了点问题", Text: "请稍后重试。如果您已经答复，重新打开链接即可看到是否已收到。"},
 	DeadFile:    notice{Kind: bad, Title: "没有这个错误文件", Text: "请重新查询交易文件，答复中会给出链接。"},
 	ExpiredFile: notice{Kind: wait, Title: "此链接已过期", Text: "请重新查询交易文件，每次答复都会给出新的链接。"},
+	ErasedFile:  notice{Kind: bad, Title: "此错误文件已被删除", Text: "该文件已不再保存。查询交易文件的答复中仍有错误行数。"},
 	Return:      "返回 %s",
 	ClosePage:   "您可以关闭此页面。",
 

@@ -1,13 +1,11 @@
 // Package content keeps whole files in the database: uploads, their error files, what apps find as results. Every node over
 // one database reads them there, and whatever protects the books protects them too.
 //
-// A content is written in chunks, each compressed by itself, so that reading can begin anywhere. It stands above store, and
-// does not know whose file it is or what is in it.
+// A content is written in chunks, each compressed and, where there are keys, encrypted by itself, so that reading can begin
+// anywhere. The package stands above store, and does not know whose file it is or what is in it.
 package content
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -25,11 +23,8 @@ const chunkSize = 256 << 10
 
 // Write keeps what the function writes, and returns the content's id. Each chunk is a unit of its own, so that calls go on
 // in between. A content to which nothing refers a day after it was begun is removed, and so is what a crash leaves half.
-func Write(ctx context.Context, db *store.DB, write func(io.Writer) error) (id int64, err error) {
-	w := &writer{ctx: ctx, db: db}
-	if w.zip, err = gzip.NewWriterLevel(&w.data, gzip.BestSpeed); err != nil {
-		return 0, err
-	}
+func Write(ctx context.Context, db *store.DB, k Keys, write func(io.Writer) error) (id int64, err error) {
+	w := &writer{ctx: ctx, db: db, keys: k}
 	if err := write(w); err != nil {
 		return 0, err
 	}
@@ -42,11 +37,11 @@ func Write(ctx context.Context, db *store.DB, write func(io.Writer) error) (id i
 type writer struct {
 	ctx  context.Context
 	db   *store.DB
+	keys Keys
 	id   int64 // 0 before the first chunk
 	no   int64 // of the chunk in raw
 	raw  []byte
-	data bytes.Buffer // what zip makes of raw
-	zip  *gzip.Writer
+	packer
 }
 
 func (w *writer) Write(p []byte) (n int, err error) {
@@ -65,10 +60,8 @@ func (w *writer) Write(p []byte) (n int, err error) {
 
 // flush writes the chunk; the first one begins the content.
 func (w *writer) flush() error {
-	w.data.Reset()
-	w.zip.Reset(&w.data)
-	_, err := w.zip.Write(w.raw)
-	if err := errors.Join(err, w.zip.Close()); err != nil {
+	data, err := w.pack(w.raw)
+	if err != nil {
 		return err
 	}
 	id := w.id
@@ -85,7 +78,8 @@ func (w *writer) flush() error {
 		if len(w.raw) == 0 {
 			return nil
 		}
-		return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, No: w.no, Data: w.data.Bytes()})
+		sealed, keyID := w.keys.seal(id, w.no, data)
+		return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, No: w.no, Data: sealed, KeyID: keyID})
 	}}); err != nil {
 		return err
 	}
@@ -105,7 +99,7 @@ func grow(ctx context.Context, q *pgdb.Queries, id, more int64) error {
 // known tells of a content that is not there.
 func known(id int64, err error) error {
 	if store.NotFound(err) {
-		return fmt.Errorf("content %d has been removed, because nothing referred to it; begin again: %w", id, fs.ErrNotExist)
+		return fmt.Errorf("content %d has been removed: it was erased, or nothing referred to it: %w", id, fs.ErrNotExist)
 	}
 	return err
 }
@@ -119,6 +113,12 @@ const unused = 24 * time.Hour
 
 // Release is called by a unit that no longer refers to a content. It is removed a day later, unless something else does.
 func Release(v *store.View, id int64) { v.AddTask(Queue, id, v.Now()+unused.Milliseconds()) }
+
+// Remove is called by a unit after which nothing refers to a content, to have it removed at once. Who reads it finds it gone.
+func Remove(ctx context.Context, v *store.View, q *pgdb.Queries, id int64) error {
+	v.AddTask(Queue, id, v.Now())
+	return q.DeleteContent(ctx, id)
+}
 
 // chunksPerUnit keeps the writer free for calls between the pieces of a large content that is removed.
 const chunksPerUnit = 32
@@ -163,13 +163,13 @@ func Sweep(ctx context.Context, db *store.DB, t pgdb.Task) error {
 
 // Open opens a content for reading. Its error is fs.ErrNotExist when there is no such content, and so is that of a reader
 // whose content is removed meanwhile. Many goroutines may call ReadAt; one chunk is in memory.
-func Open(ctx context.Context, db *store.DB, id int64) (*io.SectionReader, error) {
+func Open(ctx context.Context, db *store.DB, k Keys, id int64) (*io.SectionReader, error) {
 	var row pgdb.Content
 	err := db.Read(ctx, func(q *pgdb.Queries) (err error) { row, err = q.GetContent(ctx, id); return err })
 	if err != nil {
 		return nil, known(id, err)
 	}
-	return io.NewSectionReader(&reader{ctx: ctx, db: db, row: row, no: -1}, 0, row.Size), nil
+	return io.NewSectionReader(&reader{ctx: ctx, db: db, row: row, no: -1, unpacker: unpacker{keys: k}}, 0, row.Size), nil
 }
 
 type reader struct {
@@ -177,10 +177,9 @@ type reader struct {
 	db  *store.DB
 	row pgdb.Content
 
-	mu  sync.Mutex // guards all below
-	no  int64      // of the chunk in raw; -1: none
-	raw bytes.Buffer
-	zip gzip.Reader
+	mu sync.Mutex // guards all below
+	no int64      // of the chunk in raw; -1: none
+	unpacker
 }
 
 // ReadAt is called through a SectionReader only, which keeps off and p within the content.
@@ -203,25 +202,15 @@ func (r *reader) load(no int64) error {
 		return nil
 	}
 	r.no = -1
-	var data []byte
+	var chunk pgdb.GetContentChunkRow
 	if err := r.db.Read(r.ctx, func(q *pgdb.Queries) (err error) {
-		data, err = q.GetContentChunk(r.ctx, pgdb.GetContentChunkParams{ContentID: r.row.ID, No: no})
+		chunk, err = q.GetContentChunk(r.ctx, pgdb.GetContentChunkParams{ContentID: r.row.ID, No: no})
 		return err
 	}); err != nil {
 		return known(r.row.ID, err)
 	}
-	size := min(chunkSize, r.row.Size-no*chunkSize)
-	r.raw.Reset()
-	r.raw.Grow(int(size) + bytes.MinRead)
-	err := r.zip.Reset(bytes.NewReader(data))
-	if err == nil { // read to its end, where the checksum is compared
-		_, err = r.raw.ReadFrom(io.LimitReader(&r.zip, size+1))
-	}
-	if err == nil && int64(r.raw.Len()) != size {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return fmt.Errorf("chunk %d of content %d is damaged; restore the database from a backup: %w", no, r.row.ID, err)
+	if err := r.unpack(r.row.ID, no, r.row.Size, chunk); err != nil {
+		return err
 	}
 	r.no = no
 	return nil

@@ -22,7 +22,8 @@ import (
 // rig is a node over a database.
 type rig struct {
 	testing.TB
-	db *store.DB
+	db   *store.DB
+	keys Keys
 }
 
 func newRig(t testing.TB, database string) *rig {
@@ -36,12 +37,12 @@ func newRig(t testing.TB, database string) *rig {
 			t.Error(err)
 		}
 	})
-	return &rig{t, db}
+	return &rig{TB: t, db: db}
 }
 
 func (r *rig) write(text []byte) int64 {
 	r.Helper()
-	id, err := Write(r.Context(), r.db, func(w io.Writer) error { _, err := w.Write(text); return err })
+	id, err := Write(r.Context(), r.db, r.keys, func(w io.Writer) error { _, err := w.Write(text); return err })
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -50,7 +51,7 @@ func (r *rig) write(text []byte) int64 {
 
 func (r *rig) open(id int64) *io.SectionReader {
 	r.Helper()
-	f, err := Open(r.Context(), r.db, id)
+	f, err := Open(r.Context(), r.db, r.keys, id)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -143,7 +144,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		// As they come from a file over a network: in pieces of any size.
 		want := text(3*chunkSize + 5)
-		id, err := Write(t.Context(), r.db, func(w io.Writer) error {
+		id, err := Write(t.Context(), r.db, r.keys, func(w io.Writer) error {
 			_, err := io.Copy(w, iotest.HalfReader(bytes.NewReader(want)))
 			return err
 		})
@@ -190,7 +191,7 @@ func TestWhatACrashLeavesIsSwept(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
 		r := newRig(t, engine.New(t))
 		crash := errors.New("the process ended")
-		if _, err := Write(t.Context(), r.db, func(w io.Writer) error {
+		if _, err := Write(t.Context(), r.db, r.keys, func(w io.Writer) error {
 			_, err := w.Write(make([]byte, 70*chunkSize))
 			return errors.Join(err, crash)
 		}); !errors.Is(err, crash) {
@@ -244,7 +245,7 @@ func TestSweepLeavesWhatIsUsed(t *testing.T) {
 			id    int64
 			there bool
 		}{"used": {used, true}, "unused": {unusedID, false}, "of a file": {file, true}, "errors of a file": {errorFile, true}} {
-			if _, err := Open(t.Context(), r.db, c.id); (err == nil) != c.there || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if _, err := Open(t.Context(), r.db, r.keys, c.id); (err == nil) != c.there || err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -303,7 +304,7 @@ func TestSweepAndReferenceAtOnce(t *testing.T) {
 		if err := <-swept; err != nil {
 			t.Errorf("sweep: %v", err)
 		}
-		if _, gone := Open(t.Context(), one.db, id); (err == nil) != (gone == nil) {
+		if _, gone := Open(t.Context(), one.db, one.keys, id); (err == nil) != (gone == nil) {
 			t.Errorf("referred to: %v; opened: %v", err, gone)
 		}
 	}
@@ -314,7 +315,7 @@ func TestSweptWhileWritten(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
 		r := newRig(t, engine.New(t))
 		var id int64
-		_, err := Write(t.Context(), r.db, func(w io.Writer) error {
+		_, err := Write(t.Context(), r.db, r.keys, func(w io.Writer) error {
 			if _, err := w.Write(text(2 * chunkSize)); err != nil {
 				return err
 			}
@@ -344,7 +345,7 @@ func TestDamageIsNoticed(t *testing.T) {
 		"longer": func(data []byte) []byte { return append(data, data...) },
 	} {
 		if err := r.alone(func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-			data, err := q.GetContentChunk(ctx, pgdb.GetContentChunkParams{ContentID: good})
+			chunk, err := q.GetContentChunk(ctx, pgdb.GetContentChunkParams{ContentID: good})
 			if err != nil {
 				return err
 			}
@@ -353,7 +354,7 @@ func TestDamageIsNoticed(t *testing.T) {
 				return err
 			}
 			Release(v, id)
-			return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, Data: change(data)})
+			return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, Data: change(chunk.Data)})
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -390,7 +391,7 @@ func TestMemoryStaysSmall(t *testing.T) {
 			}
 		}
 	}
-	id, err := Write(t.Context(), r.db, func(w io.Writer) error {
+	id, err := Write(t.Context(), r.db, r.keys, func(w io.Writer) error {
 		for i := range pieces {
 			if _, err := w.Write(piece); err != nil {
 				return err
@@ -422,11 +423,11 @@ func BenchmarkContent(b *testing.B) {
 		stored := 0
 		if err := r.db.Read(b.Context(), func(q *pgdb.Queries) error {
 			for no := range int64(size / chunkSize) {
-				data, err := q.GetContentChunk(b.Context(), pgdb.GetContentChunkParams{ContentID: id, No: no})
+				chunk, err := q.GetContentChunk(b.Context(), pgdb.GetContentChunkParams{ContentID: id, No: no})
 				if err != nil {
 					return err
 				}
-				stored += len(data)
+				stored += len(chunk.Data)
 			}
 			return nil
 		}); err != nil {

@@ -39,6 +39,9 @@ const (
 
 // watch completes uploads until ctx ends. Rest is measured on Config.Now; the timer only says when to look again.
 func (t *tree) watch(ctx context.Context) {
+	spent := time.NewTicker(spentEach)
+	defer spent.Stop()
+	t.dropSpent(ctx)
 	for ctx.Err() == nil {
 		wake := t.cfg.Wake() // before the clock is read, so that no move is missed
 		wait := min(t.takeComplete(ctx), t.deliver(ctx))
@@ -50,6 +53,9 @@ func (t *tree) watch(ctx context.Context) {
 		case <-ctx.Done():
 		case <-t.kick:
 		case <-wake:
+			t.dropSpent(ctx)
+		case <-spent.C:
+			t.dropSpent(ctx)
 		case <-timer:
 		}
 	}

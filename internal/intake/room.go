@@ -1,10 +1,12 @@
 package intake
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pkg/sftp"
 )
@@ -78,18 +80,9 @@ func (t *tree) makeRoom(set Settings, name string) error {
 			if enough() {
 				break
 			}
-			for _, n := range []string{n, n + doneSuffix, n + digestSuffix} { // the markers are used up, unless they are new
-				if f := t.peek(n); f.State != taken && f.State != unknown || f.writer != nil {
-					continue
-				}
-				info, err := t.root.Lstat(path.Join(uploadDir, n))
-				if err != nil || t.root.Remove(path.Join(uploadDir, n)) != nil {
-					continue
-				}
-				t.vanished(n)
-				t.room.files++
-				t.room.bytes += info.Size()
-			}
+			files, bytes := t.removeTaken(n)
+			t.room.files += files
+			t.room.bytes += bytes
 		}
 	}
 	if t.room.files < 1 {
@@ -97,4 +90,62 @@ func (t *tree) makeRoom(set Settings, name string) error {
 	}
 	t.room.files--
 	return nil
+}
+
+// removeTaken removes an upload that was taken over, and tells what that has freed. The caller holds t.mu.
+func (t *tree) removeTaken(name string) (files, bytes int64) {
+	for _, n := range []string{name, name + doneSuffix, name + digestSuffix} { // the markers are used up, unless they are new
+		if f := t.peek(n); f.State != taken && f.State != unknown || f.writer != nil {
+			continue
+		}
+		info, err := t.root.Lstat(path.Join(uploadDir, n))
+		if err != nil || t.root.Remove(path.Join(uploadDir, n)) != nil {
+			continue
+		}
+		t.vanished(n)
+		files++
+		bytes += info.Size()
+	}
+	return files, bytes
+}
+
+// spentEach is how often uploads are looked for that are not kept any longer.
+const spentEach = 10 * time.Minute
+
+// dropSpent removes uploads that were taken over and are not kept any longer.
+func (t *tree) dropSpent(ctx context.Context) {
+	var done []string
+	t.mu.Lock()
+	for n, f := range t.files {
+		if f.State == taken && f.writer == nil {
+			done = append(done, n)
+		}
+	}
+	t.mu.Unlock()
+	if len(done) == 0 || t.cfg.Spent == nil {
+		return
+	}
+	set, err := t.settings(ctx)
+	var nos []string
+	if err == nil {
+		nos, err = t.cfg.Spent(ctx, t.app)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			t.cfg.Log.Error("intake: which uploads are not kept any longer", "app", t.app, "err", err)
+		}
+		return
+	}
+	spent := make(map[string]bool, len(nos))
+	for _, no := range nos {
+		spent[no] = true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range done {
+		no, final := set.requestNo(n)
+		if f := t.peek(n); final && spent[no] && f.State == taken && f.writer == nil {
+			t.removeTaken(n)
+		}
+	}
 }

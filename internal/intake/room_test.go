@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -85,6 +86,40 @@ func TestTakenUploadsMakeRoom(t *testing.T) {
 	put(t, c, "/upload/TDU-4.csv", "again")
 	r.quiet()
 	r.next("TDU-4", "again")
+}
+
+// What is not kept any longer goes from /upload as well, unless it is being sent again.
+func TestSpentUploadsGo(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	spent := make(chan []string, 1)
+	spent <- nil
+	r.cfg.Spent = func(context.Context, string) ([]string, error) {
+		nos := <-spent
+		spent <- nos
+		return nos, nil
+	}
+	r.start()
+	c, _ := r.connect("demo")
+	for _, no := range []string{"TDU-1", "TDU-2", "TDU-3"} {
+		put(t, c, "/upload/"+no+".csv", no)
+		r.quiet()
+		r.next(no, no)
+	}
+	f := begin(t, c, "/upload/TDU-3.csv", "aga")
+	<-spent
+	spent <- []string{"TDU-1", "TDU-3", "TDU-9"}
+	r.clock.move(time.Hour)
+	storetest.Until(t, "TDU-1 to go", func() bool { return len(listed(t, c, "/upload")) == 2 })
+	if got := listed(t, c, "/upload"); !slices.Equal(got, []string{"TDU-2.csv", "TDU-3.csv"}) {
+		t.Errorf("there are %v", got)
+	}
+	try(t, f.Close())
+	r.quiet()
+	r.next("TDU-3", "aga")
+	put(t, c, "/upload/TDU-1.csv", "TDU-1 again")
+	r.quiet()
+	r.next("TDU-1", "TDU-1 again")
 }
 
 func TestFullDisk(t *testing.T) {

@@ -53,6 +53,10 @@ type Config struct {
 	Results    func(ctx context.Context, appID string) ([]ResultFile, error)
 	OpenResult func(ctx context.Context, appID, name string) (ResultFile, io.ReaderAt, error)
 
+	// Spent lists the requestNos of which nothing, or not all, is kept any longer: what the app has left of them in /upload
+	// goes as well, sooner or later. Optional.
+	Spent func(ctx context.Context, appID string) ([]string, error)
+
 	// Now is the clock by which uploads come to rest. Nil means time.Now.
 	Now func() time.Time
 	// Wake returns a channel that is closed, or receives, when Now has been moved. Optional: without it a move is

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/store"
@@ -40,7 +41,10 @@ func tradeDetailsQuery(ctx context.Context, e *Engine, q *pgdb.Queries, appID st
 		}
 	}
 	rep.TotalRows, rep.AcceptedRows, rep.RejectedRows = strconv.FormatInt(total, 10), strconv.FormatInt(accepted, 10), strconv.FormatInt(rejected, 10)
-	if f.RejectedRows > 0 { // of whatever seller: a row whose seller is wrong belongs to no part
+	if at := trade.ErrorsErased(f); at > 0 {
+		rep.ErrorFileErasedAt = store.Time(at).Format(time.RFC3339)
+	}
+	if f.RejectedRows > 0 && f.ErrorsID != 0 { // of whatever seller: a row whose seller is wrong belongs to no part
 		rep.ErrorFileURL = e.ErrorLink(f)
 	}
 	return rep, nil

@@ -49,6 +49,8 @@ type Config struct {
 
 	AcceptLostLog bool // start over an SQLite file whose log is lost, without the commits in it
 
+	ContentKeys content.Keys // that uploads, error files and results are encrypted under in the database; the same on every node
+
 	PublicURL   string            // where browsers reach the server; the sandbox's default is the HTTP address
 	AdminTokens map[string]string // operator's name to token
 	Sandbox     bool              // the same engine with a clock that can be moved, private webhook addresses and http links
@@ -132,6 +134,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	if err := markKind(ctx, s.DB, cfg.Sandbox); err != nil {
+		return nil, err
+	}
+	if err := cfg.ContentKeys.Check(ctx, s.DB); err != nil {
 		return nil, err
 	}
 	listener, err := net.Listen("tcp", cfg.HTTP)
@@ -218,7 +223,10 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 	s.gate = gate.New(gate.Config{Engine: s.Engine, Log: cfg.Log, Metrics: reg, Sandbox: cfg.Sandbox, Faults: faults, Paths: cfg.Paths, BehindProxy: cfg.BehindProxy,
 		CallsPerSecond: cfg.CallsPerSecond, RequestDataMost: cfg.RequestDataMost})
 
-	importer := &trade.Importer{DB: s.DB, Busy: s.gate.Busy, Metrics: trade.NewMetrics(reg)}
+	importer := &trade.Importer{DB: s.DB, Keys: cfg.ContentKeys, Busy: s.gate.Busy, Metrics: trade.NewMetrics(reg)}
+	if err := importer.Watch(ctx); err != nil {
+		return nil, err
+	}
 	files, sftpListener, err := s.intake(ctx, cfg, reg, importer)
 	if err != nil {
 		return nil, err
@@ -231,13 +239,15 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 
 	webhooks := outbox.NewWebhooks(s.DB, outbox.WebhookConfig{Log: cfg.Log, Metrics: reg, AllowPrivate: cfg.Sandbox, AllowNets: cfg.WebhookNets, RetryAfter: cfg.RetryAfter})
 	dispatcher := outbox.NewDispatcher(s.DB, cfg.Log, map[string]outbox.Work{
-		op.SettleQueue: {Most: 256, Gather: settleGather, Run: s.Engine.Settle},
-		op.ExpiryQueue: {Most: 64, Run: outbox.Each(s.Engine.ExpireBinding)},
-		"file":         {Most: 1, Ordered: true, Run: outbox.Each(importer.Import)},
-		"file-result":  {Most: 16, Run: outbox.Each(importer.WriteResults)},
-		trade.RunQueue: {Most: 1, Run: outbox.Each(importer.SweepRun)},
-		content.Queue:  {Most: 16, Run: outbox.Each(func(ctx context.Context, t pgdb.Task) error { return content.Sweep(ctx, s.DB, t) })},
-		"webhook":      {Most: 1, Run: outbox.Each(webhooks.Deliver)},
+		op.SettleQueue:     {Most: 256, Gather: settleGather, Run: s.Engine.Settle},
+		op.ExpiryQueue:     {Most: 64, Run: outbox.Each(s.Engine.ExpireBinding)},
+		"file":             {Most: 1, Ordered: true, Run: outbox.Each(importer.Import)},
+		"file-result":      {Most: 16, Run: outbox.Each(importer.WriteResults)},
+		trade.RunQueue:     {Most: 1, Run: outbox.Each(importer.SweepRun)},
+		trade.KeepQueue:    {Most: 1, Run: outbox.Each(importer.EraseOld)},
+		content.Queue:      {Most: 16, Run: outbox.Each(func(ctx context.Context, t pgdb.Task) error { return content.Sweep(ctx, s.DB, t) })},
+		content.RekeyQueue: {Most: 1, Run: outbox.Each(func(ctx context.Context, t pgdb.Task) error { return content.Rekey(ctx, s.DB, cfg.ContentKeys, t) })},
+		"webhook":          {Most: 1, Run: outbox.Each(webhooks.Deliver)},
 	})
 	s.work.Go(func() { dispatcher.Run(workCtx) })
 
@@ -299,6 +309,10 @@ func (s *Server) intake(ctx context.Context, cfg Config, reg prometheus.Register
 		},
 		Complete: func(ctx context.Context, u intake.Upload) error {
 			return importer.Receive(ctx, u.AppID, u.RequestNo, u.Path, u.Size, u.SHA256)
+		},
+		Spent: func(ctx context.Context, appID string) (nos []string, err error) {
+			err = s.DB.Read(ctx, func(q *pgdb.Queries) error { nos, err = q.ListSpentFiles(ctx, appID); return err })
+			return nos, err
 		},
 		Results: func(ctx context.Context, appID string) ([]intake.ResultFile, error) {
 			rows, err := importer.Results(ctx, appID)

@@ -253,7 +253,7 @@ func (s *sim) compareContents(a *modelApp) {
 		var row pgdb.TradeFile
 		s.read(func(q *pgdb.Queries) (err error) { row, err = q.GetTradeFile(s.ctx, f.id); return err })
 		s.same("state of "+f.requestNo, row.State, f.state)
-		upload, err := content.Open(s.ctx, n.db, row.ContentID)
+		upload, err := content.Open(s.ctx, n.db, content.Keys{}, row.ContentID)
 		s.must("upload "+f.requestNo, err)
 		s.same("upload "+f.requestNo, s.sumOf(upload), f.digest)
 		file, err := n.importer.ErrorFile(s.ctx, row)

@@ -26,6 +26,7 @@ type Settings struct {
 	UploadFileMegabytes int64  `json:"uploadFileMegabytes,omitempty" doc:"largest upload; 0: 1024"`
 	UploadMegabytes     int64  `json:"uploadMegabytes,omitempty" doc:"most in the app's upload folder; 0: 10240"`
 	UploadFiles         int64  `json:"uploadFiles,omitempty" doc:"most files in the app's upload folder; 0: 10000"`
+	KeepUploadDays      int64  `json:"keepUploadDays,omitempty" doc:"days after its judgement when a trade file's upload and error file are erased; 0: never"`
 
 	AutoApprove       bool  `json:"autoApprove,omitempty" doc:"a binding is approved when the seller confirms"`
 	LinkMinutes       int64 `json:"linkMinutes,omitempty" doc:"how long a binding link is valid; 0: 30"`
@@ -80,6 +81,9 @@ func (s Settings) Confirm() time.Duration {
 func (s Settings) UploadQuiet() time.Duration {
 	return time.Duration(orDefault(s.UploadQuietSeconds, 5)) * time.Second
 }
+
+// KeepUpload is how long a trade file's upload is kept after its judgement; 0 is for ever.
+func (s Settings) KeepUpload() time.Duration { return time.Duration(s.KeepUploadDays) * 24 * time.Hour }
 
 // Location is the zone of the app's days and of times in its files.
 func (s Settings) Location() *time.Location {

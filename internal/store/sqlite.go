@@ -63,7 +63,8 @@ func openSQLite(ctx context.Context, path string, acceptLostLog bool, clock *Clo
 		return nil, err
 	}
 	defer func() { err = damaged(err) }()
-	if s.pool, err = sql.Open("sqlite", dsn("cache_size(-65536)", "wal_autocheckpoint(8000)")); err != nil {
+	// secure_delete: what is erased is overwritten with zeros, not only given free.
+	if s.pool, err = sql.Open("sqlite", dsn("cache_size(-65536)", "secure_delete(ON)", "wal_autocheckpoint(8000)")); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -39,8 +39,9 @@ const (
 // Importer judges complete uploads, one at a time for each app, and books what they tell.
 type Importer struct {
 	DB      *store.DB
-	Busy    func() bool // says whether calls are under way, which go first; may be nil
-	Metrics *Metrics    // may be nil
+	Keys    content.Keys // that what is kept is encrypted under
+	Busy    func() bool  // says whether calls are under way, which go first; may be nil
+	Metrics *Metrics     // may be nil
 }
 
 // FileQueue is the outbox queue of an app's files; ResultQueue is that of the result files to be written for them.
@@ -98,7 +99,7 @@ func (im *Importer) keep(ctx context.Context, path string, size int64, digest st
 		return 0, err
 	}
 	defer src.Close()
-	return content.Write(ctx, im.DB, func(w io.Writer) error {
+	return content.Write(ctx, im.DB, im.Keys, func(w io.Writer) error {
 		sum := sha256.New()
 		n, err := io.Copy(io.MultiWriter(w, sum), src)
 		if err == nil && (n != size || hex.EncodeToString(sum.Sum(nil)) != digest) {
@@ -136,7 +137,7 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	if err != nil {
 		return err
 	}
-	src, err := content.Open(ctx, im.DB, f.ContentID)
+	src, err := content.Open(ctx, im.DB, im.Keys, f.ContentID)
 	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrDatabase) { // whose faults tell of missing files too
 		// An earlier version kept it in the data folder. No later try would find it.
 		return im.fail(ctx, t, app, set, f, &Result{}, "file: its upload is not there any more; upload it again under another requestNo")
@@ -169,7 +170,7 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	if res.Rejected > 0 || len(res.FileProblems) > 0 {
 		// All rows where one bad row refuses the file, else the rejected ones. The switch tells of it.
 		p.step(750, f.Size)
-		if f.ErrorsID, err = content.Write(ctx, im.DB, func(w io.Writer) error { return WriteErrorFile(w, reading, res, f.State == fileFailed) }); err != nil {
+		if f.ErrorsID, err = content.Write(ctx, im.DB, im.Keys, func(w io.Writer) error { return WriteErrorFile(w, reading, res, f.State == fileFailed) }); err != nil {
 			return err
 		}
 	}
@@ -461,9 +462,13 @@ func (p Part) post(v *store.View, f pgdb.TradeFile) error {
 	return nil
 }
 
-// ErrorFile opens the error file of one attempt; its error is fs.ErrNotExist when there is none.
+// ErrorFile opens the error file of one attempt; its error is ErrErased when that was erased, and fs.ErrNotExist when there
+// is none.
 func (im *Importer) ErrorFile(ctx context.Context, f pgdb.TradeFile) (*io.SectionReader, error) {
-	return content.Open(ctx, im.DB, f.ErrorsID)
+	if ErrorsErased(f) > 0 {
+		return nil, fmt.Errorf("the error file: %w", ErrErased)
+	}
+	return content.Open(ctx, im.DB, im.Keys, f.ErrorsID)
 }
 
 // EverBound says whether a binding in the currency is or once was successful.

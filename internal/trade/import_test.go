@@ -364,7 +364,7 @@ func TestReceiveKeepsTheUpload(t *testing.T) {
 		}
 		task := r.upload("T-1", sale("O-1", "10.00"))
 		f := r.file("T-1")
-		src, err := content.Open(t.Context(), r.im.DB, f.ContentID)
+		src, err := content.Open(t.Context(), r.im.DB, r.im.Keys, f.ContentID)
 		if err != nil {
 			t.Fatal(err)
 		}

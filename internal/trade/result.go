@@ -45,7 +45,7 @@ func (im *Importer) writeResults(ctx context.Context, t pgdb.Task) error {
 		if err != nil {
 			return err
 		}
-		if summaryID, err = content.Write(ctx, im.DB, func(w io.Writer) error {
+		if summaryID, err = content.Write(ctx, im.DB, im.Keys, func(w io.Writer) error {
 			enc := json.NewEncoder(w)
 			enc.SetIndent("", "  ")
 			return enc.Encode(s)
@@ -59,7 +59,7 @@ func (im *Importer) writeResults(ctx context.Context, t pgdb.Task) error {
 		if err != nil || summaryID == 0 || newest.ID != f.ID { // the results of an older attempt are past
 			return err
 		}
-		if err := putResult(ctx, v, q, f.AppID, f.RequestNo+"_error.csv", f.ErrorsID); err != nil {
+		if err := putResult(ctx, v, q, f.AppID, f.RequestNo+"_error.csv", newest.ErrorsID); err != nil {
 			return err
 		}
 		return putResult(ctx, v, q, f.AppID, f.RequestNo+"_summary.json", summaryID)
@@ -102,7 +102,7 @@ func (im *Importer) OpenResult(ctx context.Context, appID, name string) (row pgd
 	if err != nil {
 		return row, nil, err
 	}
-	file, err = content.Open(ctx, im.DB, row.ContentID)
+	file, err = content.Open(ctx, im.DB, im.Keys, row.ContentID)
 	return row, file, err
 }
 

@@ -136,7 +136,7 @@ func (r *importRig) sweep() (gone int) {
 		if err := content.Sweep(r.Context(), r.im.DB, t); err != nil {
 			r.Fatal(err)
 		}
-		if _, err := content.Open(r.Context(), r.im.DB, t.RecordID); errors.Is(err, fs.ErrNotExist) {
+		if _, err := content.Open(r.Context(), r.im.DB, r.im.Keys, t.RecordID); errors.Is(err, fs.ErrNotExist) {
 			swept[t.RecordID] = true
 		}
 	}

@@ -39,7 +39,7 @@ func (e NoRowError) Error() string { return e.Why }
 // upload is read from its start: no index leads from a line to its place. The error is a NoRowError when there is no such
 // row, or the upload is not kept any more.
 func (im *Importer) RowOf(ctx context.Context, f pgdb.TradeFile, set store.Settings, line int) (r FiledRow, err error) {
-	src, err := content.Open(ctx, im.DB, f.ContentID)
+	src, err := content.Open(ctx, im.DB, im.Keys, f.ContentID)
 	if isGone(err) {
 		return r, NoRowError{"cannot be read: the upload is not kept any more"}
 	}
@@ -126,7 +126,7 @@ func (c *checker) find(src io.ReadSeeker, line int) (rec record, err error) {
 
 // toldOf takes over what a file's error file says of a row, if it does. A row whose quotes are wrong cannot be found there.
 func (im *Importer) toldOf(ctx context.Context, f pgdb.TradeFile, enc encoding, r *FiledRow) (told bool, err error) {
-	src, err := content.Open(ctx, im.DB, f.ErrorsID)
+	src, err := content.Open(ctx, im.DB, im.Keys, f.ErrorsID)
 	if isGone(err) {
 		return false, nil
 	}

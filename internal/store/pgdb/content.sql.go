@@ -21,6 +21,36 @@ func (q *Queries) ContentInUse(ctx context.Context, id int64) (bool, error) {
 	return exists, err
 }
 
+const countChunksByKey = `-- name: CountChunksByKey :many
+SELECT key_id, COUNT(*) AS chunks FROM content_chunk GROUP BY key_id ORDER BY key_id
+`
+
+type CountChunksByKeyRow struct {
+	KeyID  string `db:"key_id"`
+	Chunks int64  `db:"chunks"`
+}
+
+// Every key under which there are chunks, and how many. Clear ones have none.
+func (q *Queries) CountChunksByKey(ctx context.Context) ([]CountChunksByKeyRow, error) {
+	rows, err := q.db.Query(ctx, countChunksByKey)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountChunksByKeyRow
+	for rows.Next() {
+		var i CountChunksByKeyRow
+		if err := rows.Scan(&i.KeyID, &i.Chunks); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deleteContent = `-- name: DeleteContent :exec
 DELETE FROM content WHERE id = $1
 `
@@ -72,7 +102,7 @@ func (q *Queries) GetContent(ctx context.Context, id int64) (Content, error) {
 }
 
 const getContentChunk = `-- name: GetContentChunk :one
-SELECT data FROM content_chunk WHERE content_id = $1 AND no = $2
+SELECT data, key_id FROM content_chunk WHERE content_id = $1 AND no = $2
 `
 
 type GetContentChunkParams struct {
@@ -80,11 +110,16 @@ type GetContentChunkParams struct {
 	No        int64 `db:"no"`
 }
 
-func (q *Queries) GetContentChunk(ctx context.Context, arg GetContentChunkParams) ([]byte, error) {
+type GetContentChunkRow struct {
+	Data  []byte `db:"data"`
+	KeyID string `db:"key_id"`
+}
+
+func (q *Queries) GetContentChunk(ctx context.Context, arg GetContentChunkParams) (GetContentChunkRow, error) {
 	row := q.db.QueryRow(ctx, getContentChunk, arg.ContentID, arg.No)
-	var data []byte
-	err := row.Scan(&data)
-	return data, err
+	var i GetContentChunkRow
+	err := row.Scan(&i.Data, &i.KeyID)
+	return i, err
 }
 
 const growContent = `-- name: GrowContent :one
@@ -120,16 +155,107 @@ func (q *Queries) InsertContent(ctx context.Context, arg InsertContentParams) er
 }
 
 const insertContentChunk = `-- name: InsertContentChunk :exec
-INSERT INTO content_chunk (content_id, no, data) VALUES ($1, $2, $3)
+INSERT INTO content_chunk (content_id, no, data, key_id) VALUES ($1, $2, $3, $4)
 `
 
 type InsertContentChunkParams struct {
 	ContentID int64  `db:"content_id"`
 	No        int64  `db:"no"`
 	Data      []byte `db:"data"`
+	KeyID     string `db:"key_id"`
 }
 
 func (q *Queries) InsertContentChunk(ctx context.Context, arg InsertContentChunkParams) error {
-	_, err := q.db.Exec(ctx, insertContentChunk, arg.ContentID, arg.No, arg.Data)
+	_, err := q.db.Exec(ctx, insertContentChunk,
+		arg.ContentID,
+		arg.No,
+		arg.Data,
+		arg.KeyID,
+	)
+	return err
+}
+
+const listChunkKeys = `-- name: ListChunkKeys :many
+WITH RECURSIVE k(key_id) AS (
+    SELECT MIN(c.key_id) FROM content_chunk c
+    UNION ALL
+    SELECT (SELECT MIN(c.key_id) FROM content_chunk c WHERE c.key_id > k.key_id) FROM k WHERE k.key_id IS NOT NULL
+)
+SELECT CAST(k.key_id AS text) AS key_id FROM k WHERE k.key_id IS NOT NULL
+`
+
+// The same without counting: steps from one key to the next in the index.
+func (q *Queries) ListChunkKeys(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, listChunkKeys)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var key_id string
+		if err := rows.Scan(&key_id); err != nil {
+			return nil, err
+		}
+		items = append(items, key_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listChunksUnderKey = `-- name: ListChunksUnderKey :many
+SELECT content_id, no FROM content_chunk WHERE key_id = $1 ORDER BY content_id, no LIMIT $2
+`
+
+type ListChunksUnderKeyParams struct {
+	KeyID string `db:"key_id"`
+	Most  int32  `db:"most"`
+}
+
+type ListChunksUnderKeyRow struct {
+	ContentID int64 `db:"content_id"`
+	No        int64 `db:"no"`
+}
+
+func (q *Queries) ListChunksUnderKey(ctx context.Context, arg ListChunksUnderKeyParams) ([]ListChunksUnderKeyRow, error) {
+	rows, err := q.db.Query(ctx, listChunksUnderKey, arg.KeyID, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListChunksUnderKeyRow
+	for rows.Next() {
+		var i ListChunksUnderKeyRow
+		if err := rows.Scan(&i.ContentID, &i.No); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const updateContentChunk = `-- name: UpdateContentChunk :exec
+UPDATE content_chunk SET data = $1, key_id = $2 WHERE content_id = $3 AND no = $4
+`
+
+type UpdateContentChunkParams struct {
+	Data      []byte `db:"data"`
+	KeyID     string `db:"key_id"`
+	ContentID int64  `db:"content_id"`
+	No        int64  `db:"no"`
+}
+
+func (q *Queries) UpdateContentChunk(ctx context.Context, arg UpdateContentChunkParams) error {
+	_, err := q.db.Exec(ctx, updateContentChunk,
+		arg.Data,
+		arg.KeyID,
+		arg.ContentID,
+		arg.No,
+	)
 	return err
 }

@@ -118,6 +118,7 @@ type ContentChunk struct {
 	ContentID int64  `db:"content_id"`
 	No        int64  `db:"no"`
 	Data      []byte `db:"data"`
+	KeyID     string `db:"key_id"`
 }
 
 type Delivery struct {
@@ -253,6 +254,9 @@ type TradeFile struct {
 	RunID        int64  `db:"run_id"`
 	BookedNo     int64  `db:"booked_no"`
 	Broken       string `db:"broken"`
+	ErasedAt     int64  `db:"erased_at"`
+	EraseReason  string `db:"erase_reason"`
+	RedactedAt   int64  `db:"redacted_at"`
 }
 
 type TradePart struct {

@@ -317,3 +317,14 @@ func (q *Queries) PageDeliveries(ctx context.Context, arg PageDeliveriesParams) 
 	}
 	return items, nil
 }
+
+const queueHasTask = `-- name: QueueHasTask :one
+SELECT EXISTS (SELECT 1 FROM task WHERE queue = $1)
+`
+
+func (q *Queries) QueueHasTask(ctx context.Context, queue string) (bool, error) {
+	row := q.db.QueryRow(ctx, queueHasTask, queue)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}

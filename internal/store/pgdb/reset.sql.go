@@ -138,7 +138,7 @@ func (q *Queries) ResetShares(ctx context.Context) error {
 }
 
 const resetTasks = `-- name: ResetTasks :exec
-DELETE FROM task
+DELETE FROM task WHERE queue <> 'keep'
 `
 
 func (q *Queries) ResetTasks(ctx context.Context) error {

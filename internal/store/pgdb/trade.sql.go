@@ -48,6 +48,15 @@ func (q *Queries) DeleteResultFile(ctx context.Context, arg DeleteResultFilePara
 	return err
 }
 
+const deleteResultOfContent = `-- name: DeleteResultOfContent :exec
+DELETE FROM result_file WHERE content_id = $1
+`
+
+func (q *Queries) DeleteResultOfContent(ctx context.Context, contentID int64) error {
+	_, err := q.db.Exec(ctx, deleteResultOfContent, contentID)
+	return err
+}
+
 const deleteRowsOfRun = `-- name: DeleteRowsOfRun :exec
 DELETE FROM trade_row WHERE app = $1 AND item_key >= $2 AND item_key <= $3 AND run_id = $4
 `
@@ -109,7 +118,7 @@ func (q *Queries) GetResultFile(ctx context.Context, arg GetResultFileParams) (R
 }
 
 const getTradeFile = `-- name: GetTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken FROM trade_file WHERE id = $1
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken, erased_at, erase_reason, redacted_at FROM trade_file WHERE id = $1
 `
 
 func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error) {
@@ -137,6 +146,9 @@ func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error)
 		&i.RunID,
 		&i.BookedNo,
 		&i.Broken,
+		&i.ErasedAt,
+		&i.EraseReason,
+		&i.RedactedAt,
 	)
 	return i, err
 }
@@ -196,7 +208,7 @@ WITH newest AS (
     UNION ALL
     SELECT booked.id FROM (SELECT f.id FROM trade_file f WHERE f.app_id = $3 AND f.booked_no > 0 ORDER BY f.booked_no DESC LIMIT $4) AS booked
 )
-SELECT trade_file.id, trade_file.app_id, trade_file.request_no, trade_file.attempt, trade_file.state, trade_file.sha256, trade_file.size, trade_file.seller_id, trade_file.currency, trade_file.total_rows, trade_file.accepted_rows, trade_file.rejected_rows, trade_file.fail_reason, trade_file.warnings, trade_file.received_at, trade_file.finished_at, trade_file.content_id, trade_file.errors_id, trade_file.run_id, trade_file.booked_no, trade_file.broken, CAST(COALESCE(p.total_rows, 0) AS bigint) AS rows_of_seller, CAST(COALESCE(p.accepted_rows, 0) AS bigint) AS accepted_of_seller
+SELECT trade_file.id, trade_file.app_id, trade_file.request_no, trade_file.attempt, trade_file.state, trade_file.sha256, trade_file.size, trade_file.seller_id, trade_file.currency, trade_file.total_rows, trade_file.accepted_rows, trade_file.rejected_rows, trade_file.fail_reason, trade_file.warnings, trade_file.received_at, trade_file.finished_at, trade_file.content_id, trade_file.errors_id, trade_file.run_id, trade_file.booked_no, trade_file.broken, trade_file.erased_at, trade_file.erase_reason, trade_file.redacted_at, CAST(COALESCE(p.total_rows, 0) AS bigint) AS rows_of_seller, CAST(COALESCE(p.accepted_rows, 0) AS bigint) AS accepted_of_seller
 FROM newest n JOIN trade_file ON trade_file.id = n.id
     LEFT JOIN trade_part p ON p.file_id = n.id AND p.seller_id = $1 AND p.currency = $2
 WHERE p.file_id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM trade_part any_part WHERE any_part.file_id = n.id)
@@ -254,12 +266,45 @@ func (q *Queries) ListFilesOfSeller(ctx context.Context, arg ListFilesOfSellerPa
 			&i.TradeFile.RunID,
 			&i.TradeFile.BookedNo,
 			&i.TradeFile.Broken,
+			&i.TradeFile.ErasedAt,
+			&i.TradeFile.EraseReason,
+			&i.TradeFile.RedactedAt,
 			&i.RowsOfSeller,
 			&i.AcceptedOfSeller,
 		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listFilesToErase = `-- name: ListFilesToErase :many
+SELECT id FROM trade_file WHERE app_id = $1 AND erased_at = 0 AND finished_at <= $2 AND state <> 'PROCESSING' ORDER BY finished_at, id LIMIT $3
+`
+
+type ListFilesToEraseParams struct {
+	AppID string `db:"app_id"`
+	Until int64  `db:"until"`
+	Most  int32  `db:"most"`
+}
+
+func (q *Queries) ListFilesToErase(ctx context.Context, arg ListFilesToEraseParams) ([]int64, error) {
+	rows, err := q.db.Query(ctx, listFilesToErase, arg.AppID, arg.Until, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -414,6 +459,32 @@ func (q *Queries) ListRowsOfItem(ctx context.Context, arg ListRowsOfItemParams) 
 	return items, nil
 }
 
+const listSpentFiles = `-- name: ListSpentFiles :many
+SELECT f.request_no FROM trade_file f WHERE f.app_id = $1 AND (f.erased_at > 0 OR f.redacted_at > 0)
+    AND NOT EXISTS (SELECT 1 FROM trade_file n WHERE n.app_id = f.app_id AND n.request_no = f.request_no AND n.attempt > f.attempt)
+`
+
+// Under which numbers the newest attempt was erased or redacted.
+func (q *Queries) ListSpentFiles(ctx context.Context, appID string) ([]string, error) {
+	rows, err := q.db.Query(ctx, listSpentFiles, appID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var request_no string
+		if err := rows.Scan(&request_no); err != nil {
+			return nil, err
+		}
+		items = append(items, request_no)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listTradeParts = `-- name: ListTradeParts :many
 SELECT file_id, no, seller_id, currency, total_rows, accepted_rows, rejected_rows FROM trade_part WHERE file_id = $1 ORDER BY seller_id, currency
 `
@@ -477,7 +548,7 @@ func (q *Queries) ListTradeRefused(ctx context.Context, fileID int64) ([]TradeRe
 }
 
 const newestTradeFile = `-- name: NewestTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken, erased_at, erase_reason, redacted_at FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
 `
 
 type NewestTradeFileParams struct {
@@ -510,6 +581,9 @@ func (q *Queries) NewestTradeFile(ctx context.Context, arg NewestTradeFileParams
 		&i.RunID,
 		&i.BookedNo,
 		&i.Broken,
+		&i.ErasedAt,
+		&i.EraseReason,
+		&i.RedactedAt,
 	)
 	return i, err
 }
@@ -625,7 +699,7 @@ func (q *Queries) PageItemsOfApp(ctx context.Context, arg PageItemsOfAppParams) 
 }
 
 const pageTradeFiles = `-- name: PageTradeFiles :many
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken, erased_at, erase_reason, redacted_at FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
 `
 
 type PageTradeFilesParams struct {
@@ -673,6 +747,9 @@ func (q *Queries) PageTradeFiles(ctx context.Context, arg PageTradeFilesParams) 
 			&i.RunID,
 			&i.BookedNo,
 			&i.Broken,
+			&i.ErasedAt,
+			&i.EraseReason,
+			&i.RedactedAt,
 		); err != nil {
 			return nil, err
 		}

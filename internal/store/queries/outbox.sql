@@ -13,6 +13,9 @@ SELECT * FROM delivery WHERE id < sqlc.arg(before) AND (CAST(sqlc.arg(app_id) AS
 -- name: ListAttempts :many
 SELECT * FROM delivery_attempt WHERE delivery_id = sqlc.arg(delivery_id) ORDER BY attempt;
 
+-- name: QueueHasTask :one
+SELECT EXISTS (SELECT 1 FROM task WHERE queue = sqlc.arg(queue));
+
 -- name: MoveTask :exec
 UPDATE task SET due_at = sqlc.arg(due_at) WHERE id = sqlc.arg(id);
 

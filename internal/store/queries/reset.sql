@@ -52,7 +52,7 @@ DELETE FROM delivery;
 DELETE FROM delivery_attempt;
 
 -- name: ResetTasks :exec
-DELETE FROM task;
+DELETE FROM task WHERE queue <> 'keep';
 
 -- name: ResetCalls :exec
 DELETE FROM call;

@@ -7,6 +7,14 @@ SELECT * FROM trade_file WHERE app_id = sqlc.arg(app_id) AND request_no = sqlc.a
 -- name: PageTradeFiles :many
 SELECT * FROM trade_file WHERE id < sqlc.arg(before) AND (CAST(sqlc.arg(app_id) AS text) = '' OR app_id = sqlc.arg(app_id)) AND (CAST(sqlc.arg(request_no) AS text) = '' OR request_no = sqlc.arg(request_no)) AND (CAST(sqlc.arg(state) AS text) = '' OR state = sqlc.arg(state)) ORDER BY id DESC LIMIT sqlc.arg(most);
 
+-- name: ListFilesToErase :many
+SELECT id FROM trade_file WHERE app_id = sqlc.arg(app_id) AND erased_at = 0 AND finished_at <= sqlc.arg(until) AND state <> 'PROCESSING' ORDER BY finished_at, id LIMIT sqlc.arg(most);
+
+-- Under which numbers the newest attempt was erased or redacted.
+-- name: ListSpentFiles :many
+SELECT f.request_no FROM trade_file f WHERE f.app_id = sqlc.arg(app_id) AND (f.erased_at > 0 OR f.redacted_at > 0)
+    AND NOT EXISTS (SELECT 1 FROM trade_file n WHERE n.app_id = f.app_id AND n.request_no = f.request_no AND n.attempt > f.attempt);
+
 -- name: InsertTradeRefused :exec
 INSERT INTO trade_refused (id, file_id, sha256, size, at)
 VALUES (sqlc.arg(id), sqlc.arg(file_id), sqlc.arg(sha256), sqlc.arg(size), sqlc.arg(at)) ON CONFLICT DO NOTHING;
@@ -68,6 +76,9 @@ ON CONFLICT (app_id, name) DO UPDATE SET content_id = excluded.content_id, writt
 
 -- name: DeleteResultFile :exec
 DELETE FROM result_file WHERE app_id = sqlc.arg(app_id) AND name = sqlc.arg(name);
+
+-- name: DeleteResultOfContent :exec
+DELETE FROM result_file WHERE content_id = sqlc.arg(content_id);
 
 -- name: GetResultFile :one
 SELECT * FROM result_file WHERE app_id = sqlc.arg(app_id) AND name = sqlc.arg(name);
