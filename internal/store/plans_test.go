@@ -59,7 +59,7 @@ func TestPlans(t *testing.T) {
 		{"trade.sql", "DeleteResultOfContent", "result_file USING INDEX result_file_content (content_id=?)"},
 		{"outbox.sql", "ListQueues", "t USING COVERING INDEX task_queue (queue=?)"},
 		{"outbox.sql", "ListDueTasks", "task USING INDEX task_queue (queue=? AND due_at<?)"},
-		{"binding.sql", "ListBoundOfSellers", "binding USING INDEX binding_seller (app_id=? AND seller_id=?)"},
+		{"binding.sql", "ListBoundOfSellers", "b16 USING INDEX binding_seller (app_id=? AND seller_id=?)"},
 		{"binding.sql", "FindBindingByLink", "binding USING INDEX binding_link (link_hash=?)"},
 	} {
 		rows, err := db.engine.(*sqlite).readPool.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+text(c.file, c.name))

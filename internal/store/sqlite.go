@@ -64,7 +64,7 @@ func openSQLite(ctx context.Context, path string, acceptLostLog bool, clock *Clo
 	}
 	defer func() { err = damaged(err) }()
 	// secure_delete: what is erased is overwritten with zeros, not only given free.
-	if s.pool, err = sql.Open("sqlite", dsn("cache_size(-65536)", "secure_delete(ON)", "wal_autocheckpoint(8000)")); err != nil {
+	if s.pool, err = sql.Open("sqlite", dsn("cache_size(-32768)", "secure_delete(ON)", "wal_autocheckpoint(8000)")); err != nil {
 		return nil, err
 	}
 	defer func() {

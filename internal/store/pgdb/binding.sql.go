@@ -133,8 +133,22 @@ func (q *Queries) ListBindingsOfSeller(ctx context.Context, arg ListBindingsOfSe
 }
 
 const listBoundOfSellers = `-- name: ListBoundOfSellers :many
-SELECT DISTINCT seller_id, currency FROM binding WHERE app_id = $1 AND bound_at > 0
-    AND seller_id IN ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+SELECT b1.seller_id, b1.currency FROM binding b1 WHERE b1.app_id = $1 AND b1.seller_id = $2 AND b1.bound_at > 0
+UNION ALL SELECT b2.seller_id, b2.currency FROM binding b2 WHERE b2.app_id = $1 AND b2.seller_id = $3 AND b2.bound_at > 0
+UNION ALL SELECT b3.seller_id, b3.currency FROM binding b3 WHERE b3.app_id = $1 AND b3.seller_id = $4 AND b3.bound_at > 0
+UNION ALL SELECT b4.seller_id, b4.currency FROM binding b4 WHERE b4.app_id = $1 AND b4.seller_id = $5 AND b4.bound_at > 0
+UNION ALL SELECT b5.seller_id, b5.currency FROM binding b5 WHERE b5.app_id = $1 AND b5.seller_id = $6 AND b5.bound_at > 0
+UNION ALL SELECT b6.seller_id, b6.currency FROM binding b6 WHERE b6.app_id = $1 AND b6.seller_id = $7 AND b6.bound_at > 0
+UNION ALL SELECT b7.seller_id, b7.currency FROM binding b7 WHERE b7.app_id = $1 AND b7.seller_id = $8 AND b7.bound_at > 0
+UNION ALL SELECT b8.seller_id, b8.currency FROM binding b8 WHERE b8.app_id = $1 AND b8.seller_id = $9 AND b8.bound_at > 0
+UNION ALL SELECT b9.seller_id, b9.currency FROM binding b9 WHERE b9.app_id = $1 AND b9.seller_id = $10 AND b9.bound_at > 0
+UNION ALL SELECT b10.seller_id, b10.currency FROM binding b10 WHERE b10.app_id = $1 AND b10.seller_id = $11 AND b10.bound_at > 0
+UNION ALL SELECT b11.seller_id, b11.currency FROM binding b11 WHERE b11.app_id = $1 AND b11.seller_id = $12 AND b11.bound_at > 0
+UNION ALL SELECT b12.seller_id, b12.currency FROM binding b12 WHERE b12.app_id = $1 AND b12.seller_id = $13 AND b12.bound_at > 0
+UNION ALL SELECT b13.seller_id, b13.currency FROM binding b13 WHERE b13.app_id = $1 AND b13.seller_id = $14 AND b13.bound_at > 0
+UNION ALL SELECT b14.seller_id, b14.currency FROM binding b14 WHERE b14.app_id = $1 AND b14.seller_id = $15 AND b14.bound_at > 0
+UNION ALL SELECT b15.seller_id, b15.currency FROM binding b15 WHERE b15.app_id = $1 AND b15.seller_id = $16 AND b15.bound_at > 0
+UNION ALL SELECT b16.seller_id, b16.currency FROM binding b16 WHERE b16.app_id = $1 AND b16.seller_id = $17 AND b16.bound_at > 0
 `
 
 type ListBoundOfSellersParams struct {
@@ -162,7 +176,8 @@ type ListBoundOfSellersRow struct {
 	Currency string `db:"currency"`
 }
 
-// Which of up to 16 sellers are, or once were, bound, and in which currencies; one may be named several times.
+// Which of up to 16 sellers are, or once were, bound, and in which currencies; one may be named several times. For an IN with
+// as many, PostgreSQL reads the whole of a table that it knows little of.
 func (q *Queries) ListBoundOfSellers(ctx context.Context, arg ListBoundOfSellersParams) ([]ListBoundOfSellersRow, error) {
 	rows, err := q.db.Query(ctx, listBoundOfSellers,
 		arg.AppID,
