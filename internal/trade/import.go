@@ -148,9 +148,8 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	p := &progress{}
 	stop := sync.OnceFunc(im.tell(ctx, f, p))
 	defer stop()
-	reading := progressReader{src, p}
+	reading := &progressReader{src, p, f.Size, []int{20, 500, 750}}
 	books := booked{ctx, im.DB, app}
-	p.step(500, f.Size)
 	res, err := Check(reading, Settings{Zone: set.Location(), Rest: im.rest}, Known{Bound: books.bound, Booked: books.rows})
 	if err != nil {
 		return err
@@ -169,7 +168,6 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	}
 	if res.Rejected > 0 || len(res.FileProblems) > 0 {
 		// All rows where one bad row refuses the file, else the rejected ones. The switch tells of it.
-		p.step(750, f.Size)
 		if f.ErrorsID, err = content.Write(ctx, im.DB, im.Keys, func(w io.Writer) error { return WriteErrorFile(w, reading, res, f.State == fileFailed) }); err != nil {
 			return err
 		}

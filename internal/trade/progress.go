@@ -53,13 +53,24 @@ func (p *progress) thousandths() int64 {
 	return from + (to-from)*min(done, total)/max(total, 1)
 }
 
-// progressReader counts what is read.
+// progressReader counts what is read of a file. Each time it is read anew is a step: to tell its encoding, to judge its rows,
+// to write the error file.
 type progressReader struct {
 	io.ReadSeeker
-	of *progress
+	of   *progress
+	size int64
+	ends []int // of the steps
 }
 
-func (r progressReader) Read(p []byte) (int, error) {
+func (r *progressReader) Seek(offset int64, whence int) (int64, error) {
+	if len(r.ends) > 0 {
+		r.of.step(r.ends[0], r.size)
+		r.ends = r.ends[1:]
+	}
+	return r.ReadSeeker.Seek(offset, whence)
+}
+
+func (r *progressReader) Read(p []byte) (int, error) {
 	n, err := r.ReadSeeker.Read(p)
 	r.of.add(int64(n))
 	return n, err

@@ -1,6 +1,7 @@
 package trade
 
 import (
+	"io"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -36,6 +37,31 @@ func TestProgress(t *testing.T) {
 			t.Errorf("%v, want %v", got, want)
 			break
 		}
+	}
+}
+
+// TestProgressOfReading: a file is read three times, and its progress only grows.
+func TestProgressOfReading(t *testing.T) {
+	t.Parallel()
+	file := importHeader + strings.Repeat(sale("O-1", "10.00"), 3*batchRecords) + sale("O-2", "0.00")
+	p := &progress{}
+	var got []int64
+	reading := &progressReader{strings.NewReader(file), p, int64(len(file)), []int{20, 500, 750}}
+	res, err := Check(reading, Settings{}, Known{Bound: func(of []Binding) (map[Binding]bool, error) {
+		got = append(got, p.thousandths())
+		return map[Binding]bool{of[0]: true}, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Close()
+	got = append(got, p.thousandths())
+	if err := WriteErrorFile(io.Discard, reading, res, true); err != nil {
+		t.Fatal(err)
+	}
+	got = append(got, p.thousandths())
+	if last := got[len(got)-2:]; !slices.IsSorted(got) || got[0] < 20 || last[0] != 500 || last[1] != 750 {
+		t.Errorf("%v", got)
 	}
 }
 
