@@ -120,9 +120,9 @@ func Progress(ctx context.Context, q *pgdb.Queries, f pgdb.TradeFile) (percent i
 	return done / 10, err
 }
 
-// restMost is how much longer than it has worked a goroutine rests while calls are under way. With it a file gets a fifth of
-// the machine, however many calls there are.
-const restMost = 4
+// restMost is how many times as long as it has worked a goroutine rests while calls are under way: a file goes on, however
+// many calls there are. Longer rests make files slower, and calls no quicker (BenchmarkCallsBesideFile).
+const restMost = 1
 
 // rest lets calls go first after a piece of work.
 func (im *Importer) rest(worked time.Duration) {
