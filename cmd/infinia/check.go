@@ -225,7 +225,7 @@ func (c checkCmd) findings(res *trade.Result) checked {
 			is.More += len(all) - i
 			break
 		}
-		is.Findings = append(is.Findings, finding{p.Line, p.Column, p.Value, p.Rule, p.Fix, p.Warning})
+		is.Findings = append(is.Findings, finding{p.Line, p.Column, p.Value, p.Wrong, p.Fix, p.Warning})
 	}
 	return is
 }
@@ -326,7 +326,7 @@ func printBroken(w io.Writer, head string, broken []trade.Broken) error {
 		if b.Count > len(b.Lines) && len(b.Lines) > 0 {
 			lines += " ..."
 		}
-		return []any{b.Code, b.Count, lines}
+		return []any{b.Rule, b.Count, lines}
 	})
 	fmt.Fprintln(w)
 	return err

@@ -126,6 +126,9 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, o op.Operation) {
 	defer g.underWay.Add(-1)
 	c := &call{o: o, trace: traceID(), address: g.Address(r), began: time.Now(), caller: &store.Caller{}}
 	reply, err := g.run(w, r, c)
+	if c.fault != (Fault{}) {
+		c.detail = "a fault was put on this call"
+	}
 	resp, answer := g.respond(c, reply, err)
 	g.metrics.observe(string(o.Name), resp.Code, time.Since(c.began))
 	g.record(c, resp.Code, answer)
@@ -196,14 +199,8 @@ func (g *Gate) judge(ctx context.Context, c *call, app pgdb.App) (any, error) {
 	if err := g.open(c); err != nil {
 		return nil, err
 	}
-	again := c.fault != (Fault{}) // it is one for a call, however often that is judged
-	if !again {
+	if c.fault == (Fault{}) { // it is one for a call, however often that is judged
 		c.fault, _ = g.cfg.Faults.take(c.o.Name)
-	}
-	if c.fault != (Fault{}) {
-		c.detail = "a fault was put on this call"
-	}
-	if !again {
 		if err := c.fault.meet(ctx); err != nil {
 			return nil, err
 		}

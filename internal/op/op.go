@@ -81,8 +81,8 @@ func Known(name string) bool {
 }
 
 // Run carries the operation out for an authenticated app. Where app has an ID, it is what the caller was authenticated by
-// some time ago: an operation that changes something does nothing where that no longer holds, see store.Unit. A failure that the caller may see is an *infinia.Error; any other is a fault
-// of ours, after which certainly nothing is committed.
+// some time ago: an operation that changes something does nothing where that no longer holds, see store.Unit. A failure that
+// the caller may see is an *infinia.Error; any other is a fault of ours, after which certainly nothing is committed.
 func (o Operation) Run(ctx context.Context, e *Engine, app pgdb.App, content Content) (any, error) {
 	if !o.Changing {
 		return o.answer(ctx, e, app.AppID, content)

@@ -10,13 +10,13 @@ import (
 )
 
 // copyTradeRows writes rows by COPY, on a connection of its own.
-func (p *postgres) copyTradeRows(ctx context.Context, runID int64, rows []pgdb.TradeRow) error {
+func (p *postgres) copyTradeRows(ctx context.Context, runID int64, rows []pgdb.TradeRow) (copied bool, err error) {
 	conn, err := p.pool.Acquire(ctx)
 	if err != nil {
-		return absent(ctx, err)
+		return false, absent(ctx, err)
 	}
 	defer conn.Release()
-	return fault(pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+	return true, fault(pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		var values []any
 		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"trade_row"}, tradeRows.names, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 			values = arguments(values[:0], reflect.ValueOf(&rows[i]).Elem(), tradeRows.all)

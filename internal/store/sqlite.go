@@ -118,6 +118,9 @@ func (s *sqlite) close() error {
 
 // One process alone has the file.
 func (s *sqlite) shared() bool { return false }
+func (s *sqlite) copyTradeRows(context.Context, int64, []pgdb.TradeRow) (bool, error) {
+	return false, nil
+}
 func (s *sqlite) take(context.Context, string, float64, float64, float64) (bool, error) {
 	return false, errors.New("one node keeps its buckets in memory")
 }

@@ -74,6 +74,9 @@ type engine interface {
 	// take removes units from a bucket that all nodes have in common, or leaves it when it has fewer.
 	take(ctx context.Context, bucket string, perSecond, most, units float64) (bool, error)
 
+	// copyTradeRows writes rows beside the writer and counts them; copied is false where there is nothing beside it.
+	copyTradeRows(ctx context.Context, runID int64, rows []pgdb.TradeRow) (copied bool, err error)
+
 	shared() bool // other nodes may be at work
 	close() error
 }
@@ -265,8 +268,8 @@ func (db *DB) TasksAdded() <-chan struct{} { return db.tasks }
 // WriteTradeRows writes rows of a trade file's run, in one commit of their own which the run counts. They count once a file
 // names the run. On PostgreSQL several goroutines may write at once, and none is in the way of units.
 func (db *DB) WriteTradeRows(ctx context.Context, runID int64, rows []pgdb.TradeRow) error {
-	if p, ok := db.engine.(*postgres); ok {
-		return p.copyTradeRows(ctx, runID, rows)
+	if copied, err := db.engine.copyTradeRows(ctx, runID, rows); copied || err != nil {
+		return err
 	}
 	return db.Do(ctx, Unit{Name: "trade rows", Judge: func(v *View) error {
 		v.AddTradeRows(rows)

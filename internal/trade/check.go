@@ -6,12 +6,10 @@
 package trade
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -49,11 +47,11 @@ type Row struct {
 
 // Problem is what is wrong with one row, as data: it is reported to the sender, never returned as an error.
 type Problem struct {
-	Code    string // of the rule that is broken, such as "row.repeat", "country.form"
+	Rule    string // the name of the rule that is broken, such as "row.repeat", "country.form"
 	Line    int    // of the row; 0 for the whole file
 	Column  string // empty for a whole row or file
 	Value   string // the cell as sent, cut to 64 characters; empty when the problem lies between cells
-	Rule    string // what is wrong
+	Wrong   string // what is wrong
 	Fix     string // how to mend it
 	Mend    string // what to write into the cell, where that is certain
 	Remove  bool   // it is certain that the line is to be removed
@@ -72,7 +70,7 @@ func (p Problem) String() string {
 	if p.Warning {
 		where = "warning: " + where
 	}
-	return where + ": " + p.Rule + "; " + p.Fix
+	return where + ": " + p.Wrong + "; " + p.Fix
 }
 
 // Known tells what was accepted before. Several goroutines ask at once, and an error ends the check. A nil function stands
@@ -135,53 +133,6 @@ type Result struct {
 	listed   listed    // in Problems
 	tally    tally
 	overflow bool // the accepted rows sum to more than the books can hold
-}
-
-// Broken is a rule that a file breaks.
-type Broken struct {
-	Code    string `json:"rule"`
-	Warning bool   `json:"warning,omitempty"`
-	Count   int    `json:"count"`
-	Lines   []int  `json:"lines,omitempty"` // the first, at most 10; none where it is broken by the whole file
-	Example string `json:"example"`         // what the first problem says
-}
-
-// brokenLines is how many lines of each broken rule are told.
-const brokenLines = 10
-
-// tally counts problems by the code of their rule, which come in the order of lines.
-type tally map[string]*Broken
-
-func (t tally) count(code string, line int, problem func() Problem) {
-	b, ok := t[code]
-	if !ok {
-		p := problem()
-		b = &Broken{Code: code, Warning: p.Warning, Example: p.String()}
-		t[code] = b
-	}
-	if b.Count++; line > 0 && len(b.Lines) < brokenLines {
-		b.Lines = append(b.Lines, line)
-	}
-}
-
-// sorted is what was counted, for Result.Broken.
-func (t tally) sorted() []Broken {
-	rank := func(b *Broken) int {
-		switch {
-		case len(b.Lines) == 0:
-			return 0
-		case b.Warning:
-			return 2
-		}
-		return 1
-	}
-	broken := make([]Broken, 0, len(t))
-	for _, b := range slices.SortedFunc(maps.Values(t), func(a, b *Broken) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Count, a.Count), strings.Compare(a.Code, b.Code))
-	}) {
-		broken = append(broken, *b)
-	}
-	return broken
 }
 
 // Part is the rows of one seller and currency.
@@ -471,7 +422,7 @@ func (res *Result) keep(j *judged) error {
 		if p.Mend != "" || p.Remove {
 			res.Mendable++
 		}
-		res.tally.count(p.Code, p.Line, func() Problem { return p })
+		res.tally.count(p.Rule, p.Line, func() Problem { return p })
 		if !res.listed.room(p.Warning) {
 			res.More++
 			continue

@@ -330,13 +330,13 @@ func TestSummaryFields(t *testing.T) {
 // Every text of ours has to be ASCII, which is the same in all encodings, and without the mark that joins problems.
 func TestOurTextsAreASCII(t *testing.T) {
 	t.Parallel()
-	codes := map[string]bool{}
+	names := map[string]bool{}
 	for _, r := range Rules() {
-		kind, _, _ := strings.Cut(r.Code, ".")
-		if codes[r.Code] || (kind == "file") != r.File || kind != "file" && kind != "row" {
-			t.Errorf("rule %q", r.Code)
+		kind, _, _ := strings.Cut(r.Name, ".")
+		if names[r.Name] || (kind == "file") != r.File || kind != "file" && kind != "row" {
+			t.Errorf("rule %q", r.Name)
 		}
-		codes[r.Code] = true
+		names[r.Name] = true
 		if text := r.Column + r.Wrong + r.Fix; !isASCII([]byte(text)) || strings.Contains(text, "|") || r.Wrong == "" || r.Fix == "" {
 			t.Errorf("%q", text)
 		}
@@ -356,7 +356,7 @@ func TestSumsThatDoNotFit(t *testing.T) {
 		},
 	})
 	// The wrong row adds nothing, so its item still fits.
-	if err != nil || res.Rejected != 2 || len(res.Problems) != 2 || res.Problems[0].Rule != rules[rowSum].Wrong {
+	if err != nil || res.Rejected != 2 || len(res.Problems) != 2 || res.Problems[0].Wrong != rules[rowSum].Wrong {
 		t.Error(err, describe(res))
 	}
 }

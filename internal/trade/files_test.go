@@ -118,16 +118,16 @@ What is wrong with a cell counts under its column's name and one of: ` + "`.empt
 |---|---|---|
 `)
 	for _, r := range Rules() {
-		code := "`" + r.Code + "`"
+		name := "`" + r.Name + "`"
 		if r.Warning {
-			code += " (warning)"
+			name += " (warning)"
 		}
 		what := strings.NewReplacer("{line}", "N", "{name}", "X", "{count}", "N").Replace(strings.TrimSpace(r.Column + " " + r.Wrong))
 		fix := strings.NewReplacer("{name}", "X").Replace(r.Fix)
 		if r.Remove {
 			fix += " (`--fix` does)"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", code, what, fix)
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", name, what, fix)
 	}
 	return b.String()
 }

@@ -161,5 +161,5 @@ func (f *Fixed) note(p Problem) {
 	if f.Total++; f.Total <= maxProblems {
 		f.Problems = append(f.Problems, p)
 	}
-	f.tally.count(p.Code, p.Line, func() Problem { return p })
+	f.tally.count(p.Rule, p.Line, func() Problem { return p })
 }

@@ -39,7 +39,7 @@ func FuzzCheck(f *testing.F) {
 			t.Fatalf("counts do not add up: %s", describe(res))
 		}
 		for _, p := range res.Problems {
-			if p.Line < 1 || p.Line > 1+bytes.Count(file, []byte("\n"))+bytes.Count(file, []byte("\r")) || p.Rule == "" || p.Fix == "" || !isASCII([]byte(p.String())) || strings.ContainsAny(p.String(), "|\r\n") {
+			if p.Line < 1 || p.Line > 1+bytes.Count(file, []byte("\n"))+bytes.Count(file, []byte("\r")) || p.Wrong == "" || p.Fix == "" || !isASCII([]byte(p.String())) || strings.ContainsAny(p.String(), "|\r\n") {
 				t.Fatalf("a problem that cannot be told: %d %q", p.Line, p)
 			}
 		}
@@ -75,7 +75,7 @@ func FuzzCheck(f *testing.F) {
 		}
 		for _, p := range append(alone.FileProblems, alone.Problems...) {
 			// A return may have been of a sale that was wrong.
-			if !p.Warning && p.Rule != rules[rowReturns].Wrong && p.Rule != rules[fileEmpty].Wrong {
+			if !p.Warning && p.Wrong != rules[rowReturns].Wrong && p.Wrong != rules[fileEmpty].Wrong {
 				t.Fatalf("%s\nin the sound rows alone:\n%s\nof\n%s", p, sound, out.String())
 			}
 		}

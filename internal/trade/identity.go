@@ -419,10 +419,10 @@ func (res *Result) mergeProblems() {
 	total := len(res.Problems) + len(res.findings) + res.More
 	all, found := res.Problems, listed{}
 	for _, p := range res.FileProblems {
-		res.tally.count(p.Code, 0, func() Problem { return p })
+		res.tally.count(p.Rule, 0, func() Problem { return p })
 	}
 	for _, f := range res.findings {
-		res.tally.count(rules[f.rule].Code, int(f.line), f.problem)
+		res.tally.count(rules[f.rule].Name, int(f.line), f.problem)
 		if found.room(rules[f.rule].Warning) {
 			all = append(all, f.problem())
 		}

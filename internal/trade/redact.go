@@ -62,18 +62,15 @@ func (r Redaction) Do(ctx context.Context, v *store.View, q *pgdb.Queries, f pgd
 // blankBuyers finds what is to be blanked in a file that was judged.
 func blankBuyers(src io.ReadSeeker, state string, lines []int) (patches []content.Patch, err error) {
 	lines = slices.Compact(slices.Sorted(slices.Values(lines)))
-	if _, err := src.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	enc, err := detect(src)
+	c, err := newChecker(src, Settings{}, Known{})
 	if err != nil {
 		return nil, err
 	}
+	enc := c.enc
 	split, err := newSplitter(src, enc)
 	if err != nil {
 		return nil, err
 	}
-	c := checker{enc: enc}
 	rec, err := c.heading(split)
 	if err != nil {
 		return nil, noRow(lines[0], err)

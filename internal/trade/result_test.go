@@ -79,7 +79,7 @@ func TestResults(t *testing.T) {
 		}
 		s := r.summary("T-1")
 		if s.Status != fileFailed || s.Attempt != 1 || s.RejectedRows != 1 || len(s.Broken) != 1 ||
-			s.Broken[0].Code != "transactionAmount.form" || !slices.Equal(s.Broken[0].Lines, []int{2}) {
+			s.Broken[0].Rule != "transactionAmount.form" || !slices.Equal(s.Broken[0].Lines, []int{2}) {
 			t.Errorf("summary: %+v", s)
 		}
 		_, reading, err := r.im.OpenResult(t.Context(), "demo", "T-1_error.csv")

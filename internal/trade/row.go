@@ -55,7 +55,7 @@ func (c *checker) judge(rec record) *reading {
 			f.mend = ""
 		}
 		r.bad |= 1 << i
-		r.problems = append(r.problems, Problem{Code: columns[i].Name + rule, Line: rec.line, Column: columns[i].Name, Value: r.cells[i], Rule: f.wrong, Fix: f.fix, Mend: f.mend})
+		r.problems = append(r.problems, Problem{Rule: columns[i].Name + rule, Line: rec.line, Column: columns[i].Name, Value: r.cells[i], Wrong: f.wrong, Fix: f.fix, Mend: f.mend})
 	}
 	if r.bad&(1<<colSellerID|1<<colCurrency) == 0 {
 		r.row.SellerID, r.row.Currency = c.single(r.cells[colSellerID]), money.Currency(c.single(r.cells[colCurrency]))

@@ -242,7 +242,7 @@ func checkURL(_ *reading, cell string) fault {
 	return fault{}
 }
 
-// The rules of a cell; with the column in front of it each is a problem's code.
+// The rules of a cell; with the column in front of it each is a rule's name.
 const (
 	cellEmpty = ".empty" // it must be there
 	cellForm  = ".form"  // it is not what the column's cells look like
@@ -322,7 +322,7 @@ func (c *Column) fill() string {
 
 // Rule is what is asked of more than one cell: of a row, of rows together, of the file.
 type Rule struct {
-	Code    string // what the rule is called, in summaries
+	Name    string // what the rule is called, in summaries
 	Column  string // where it is reported; empty for a whole row or file
 	Wrong   string // {line}, {name} and {count} stand for particulars
 	Fix     string
@@ -426,5 +426,5 @@ type finding struct {
 func (f finding) problem() Problem {
 	rule := rules[f.rule]
 	fill := strings.NewReplacer("{line}", strconv.Itoa(int(f.other)), "{count}", strconv.Itoa(int(f.other)), "{name}", f.name)
-	return Problem{Code: rule.Code, Line: int(f.line), Column: rule.Column, Rule: fill.Replace(rule.Wrong), Fix: fill.Replace(rule.Fix), Warning: rule.Warning, Remove: rule.Remove}
+	return Problem{Rule: rule.Name, Line: int(f.line), Column: rule.Column, Wrong: fill.Replace(rule.Wrong), Fix: fill.Replace(rule.Fix), Warning: rule.Warning, Remove: rule.Remove}
 }

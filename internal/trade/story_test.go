@@ -311,7 +311,7 @@ func describe(res *Result) string {
 		fmt.Fprintf(&b, "line %d: %s\n", p.Line, p)
 	}
 	for _, r := range res.Broken {
-		fmt.Fprintf(&b, "%s %dx", r.Code, r.Count)
+		fmt.Fprintf(&b, "%s %dx", r.Rule, r.Count)
 		if len(r.Lines) > 0 {
 			fmt.Fprintf(&b, ", line %s", strings.Trim(fmt.Sprint(r.Lines), "[]"))
 		}

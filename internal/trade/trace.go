@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"io/fs"
 	"strconv"
@@ -46,10 +45,11 @@ func (im *Importer) RowOf(ctx context.Context, f pgdb.TradeFile, set store.Setti
 	if err != nil {
 		return r, err
 	}
-	c := &checker{zone: set.Location(), seed: maphash.MakeSeed(), texts: make(map[string]string)}
-	if c.enc, err = detect(src); err != nil {
+	begun, err := newChecker(src, Settings{Zone: set.Location()}, Known{})
+	if err != nil {
 		return r, fmt.Errorf("read trade file: %w", err)
 	}
+	c := begun.another()
 	rec, err := c.find(src, line)
 	if err != nil {
 		return r, err
