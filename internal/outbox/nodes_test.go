@@ -80,17 +80,20 @@ func TestNodesShareQueues(t *testing.T) {
 			if working[queue]++; working[queue] > 1 {
 				t.Errorf("%s is worked by two", queue)
 			}
-			mu.Unlock()
-			errs := make([]error, len(tasks))
-			for n, task := range tasks {
-				errs[n] = r.done(task)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			working[queue]--
+			// Noted before the tasks end: once the last has ended the test reads.
 			by[i] += len(tasks)
 			for _, task := range tasks {
 				did[queue] = append(did[queue], task.RecordID)
+			}
+			mu.Unlock()
+			defer func() {
+				mu.Lock()
+				defer mu.Unlock()
+				working[queue]--
+			}()
+			errs := make([]error, len(tasks))
+			for n, task := range tasks {
+				errs[n] = r.done(task)
 			}
 			return errs
 		}}})
