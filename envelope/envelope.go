@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -148,39 +149,30 @@ type member struct {
 	optional    bool
 	noBar       bool // see check
 
-	times int  // it was seen
-	value text // the last one seen
+	times     int    // it was seen
+	value     string // the last one seen; null is the empty string
+	notString bool   // it was neither a string nor null
 }
 
 // parseObject fills the members from one JSON object and returns a *FormatError
-// or nil. It walks tokens, since json.Unmarshal keeps the last of two
+// or nil. It sees every member, since json.Unmarshal keeps the last of two
 // duplicates without a word and takes names in any letter case.
 func parseObject(body []byte, members []*member) error {
 	if !utf8.Valid(body) {
 		return &FormatError{Faults: []Fault{{"", "must be UTF-8", Format}}}
 	}
-	notObject := &FormatError{Faults: []Fault{{"", "must be one JSON object with nothing after it", Format}}}
-	if !json.Valid(body) {
-		return notObject
+	if body = bytes.Trim(body, space); !json.Valid(body) || body[0] != '{' {
+		return &FormatError{Faults: []Fault{{"", "must be one JSON object with nothing after it", Format}}}
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	if first, err := dec.Token(); err != nil || first != json.Delim('{') {
-		return notObject
-	}
-	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return notObject
-		}
-		var into any = new(skipped)
+	for name, value := range membersOf(body) {
 		for _, m := range members {
 			if name == m.name || m.alias != "" && name == m.alias {
 				m.times++
-				into = &m.value
+				m.value, m.notString = "", value[0] != '"' && value[0] != 'n'
+				if value[0] == '"' {
+					m.value = unquote(value)
+				}
 			}
-		}
-		if err := dec.Decode(into); err != nil {
-			return notObject
 		}
 	}
 	bad := &FormatError{}
@@ -188,9 +180,9 @@ func parseObject(body []byte, members []*member) error {
 		if fault, ok := m.check(); !ok {
 			bad.Faults = append(bad.Faults, fault)
 		} else if m.name == "appId" {
-			bad.AppID = m.value.s
+			bad.AppID = m.value
 		}
-		*m.into = m.value.s
+		*m.into = m.value
 	}
 	if len(bad.Faults) > 0 {
 		return bad
@@ -200,13 +192,13 @@ func parseObject(body []byte, members []*member) error {
 
 // check returns the first fault of a member, or true.
 func (m *member) check() (Fault, bool) {
-	v := m.value.s
+	v := m.value
 	switch {
 	case m.times > 1 && m.alias != "":
 		return Fault{m.name, "must be given once, as " + m.name + " or as " + m.alias, Format}, false
 	case m.times > 1:
 		return Fault{m.name, "must be given once", Format}, false
-	case m.value.notString:
+	case m.notString:
 		return Fault{m.name, "must be a string", Format}, false
 	case v == "" && !m.optional:
 		return Fault{m.name, "is missing", Missing}, false
@@ -221,26 +213,74 @@ func (m *member) check() (Fault, bool) {
 	return Fault{}, true
 }
 
-// text takes any JSON value and remembers whether it was a string; null is
-// the empty string.
-type text struct {
-	s         string
-	notString bool
-}
+const space = " \t\r\n" // of JSON
 
-func (t *text) UnmarshalJSON(b []byte) error {
-	*t = text{}
-	switch b[0] {
-	case '"':
-		return json.Unmarshal(b, &t.s)
-	case 'n':
-		return nil
+// membersOf walks the members of a valid JSON object. The decoder of
+// encoding/json would allocate for every one of their tokens.
+func membersOf(object []byte) iter.Seq2[string, []byte] {
+	return func(yield func(name string, value []byte) bool) {
+		rest := object[1:]
+		for {
+			start := bytes.IndexByte(rest, '"')
+			if start < 0 {
+				return
+			}
+			rest = rest[start:]
+			end := stringEnd(rest)
+			name := unquote(rest[:end])
+			rest = rest[end:]
+			rest = rest[bytes.IndexByte(rest, ':')+1:]
+			end = valueEnd(rest)
+			if !yield(name, bytes.Trim(rest[:end], space)) {
+				return
+			}
+			rest = rest[end:]
+		}
 	}
-	t.notString = true
-	return nil
 }
 
-// skipped takes any JSON value and forgets it.
-type skipped struct{}
+// valueEnd is where a member's value ends: at the comma or the brace behind it.
+func valueEnd(b []byte) int {
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			i += stringEnd(b[i:]) - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i
+			}
+			depth--
+		case ',':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return len(b)
+}
 
-func (*skipped) UnmarshalJSON([]byte) error { return nil }
+// stringEnd is the length of the JSON string that b begins with.
+func stringEnd(b []byte) int {
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(b)
+}
+
+// unquote reads a JSON string, which is valid.
+func unquote(quoted []byte) string {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	var s string
+	_ = json.Unmarshal(quoted, &s)
+	return s
+}

@@ -17,6 +17,13 @@ func FuzzParseRequest(f *testing.F) {
 	for _, file := range glob(f, "testdata/vectors/*.txt") {
 		f.Add(readVector(f, file).body(f))
 	}
+	for _, body := range []string{
+		` { "a":{"b":[1,"}"],"c\\"":"]"} ,"ver\u0073ion" : "1.0", "appId":"a\ud800\n\u00e9", "dataType":"JSON","requestData":"\\"," ,"signature":"x" ,"":null}` + "\r\n",
+		`{"version":"1.0","appId":"a","dataType":"JSON","payload":"x\\","signature":"x","n":-1.5e+3,"t":true}`,
+		"{}\u00a0", "{}\u0085", "\ufeff{}", `[{"version":"1.0"}]`, "", "null", `{"version":1,"appId":{},"dataType":[],"requestData":null}`,
+	} {
+		f.Add([]byte(body))
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, parse := range []func([]byte) (envelope.Request, error){envelope.ParseRequest, envelope.ParseNotification} {
 			r, err := parse(body)
@@ -25,7 +32,13 @@ func FuzzParseRequest(f *testing.F) {
 				if !errors.As(err, &bad) || len(bad.Faults) == 0 || r != (envelope.Request{}) {
 					t.Fatalf("got %+v, %v", r, err)
 				}
+				if isObject(body) == (bad.Faults[0].Field == "") {
+					t.Fatalf("%v", err)
+				}
 				continue
+			}
+			if was := unmarshal(t, body); was != r {
+				t.Fatalf("got %+v; encoding/json says %+v", r, was)
 			}
 			again, err := json.Marshal(r)
 			if err != nil {
@@ -40,6 +53,35 @@ func FuzzParseRequest(f *testing.F) {
 			t.Fatalf("got %+v, %v", r, err)
 		}
 	})
+}
+
+// isObject says whether it is one JSON object in UTF-8.
+func isObject(body []byte) bool {
+	var members map[string]json.RawMessage
+	return utf8.Valid(body) && json.Unmarshal(body, &members) == nil && members != nil
+}
+
+// unmarshal reads an envelope in which each member is there once, by encoding/json.
+func unmarshal(t *testing.T, body []byte) (r envelope.Request) {
+	r.Version, r.AppID, r.DataType = memberOf(t, body, "version"), memberOf(t, body, "appId"), memberOf(t, body, "dataType")
+	r.RequestData, r.Signature = memberOf(t, body, "requestData"), memberOf(t, body, "signature")
+	if r.RequestData == "" { // a notification
+		r.RequestData = memberOf(t, body, "payload")
+	}
+	return r
+}
+
+func memberOf(t *testing.T, body []byte, name string) (value string) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
+		t.Fatal(err)
+	}
+	if raw, ok := members[name]; ok {
+		if err := json.Unmarshal(raw, &value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return value
 }
 
 // FuzzOpen: what Encrypt takes comes back whole; other data never opens in part,
