@@ -227,15 +227,16 @@ const hashBytes = 8
 // fieldHashes is one keyed hash a field, in the order of the request's fields, over its canonical value.
 func fieldHashes(key []byte, k store.RequestKey, req any) []byte {
 	mac := hmac.New(sha256.New, key)
-	var out, sum []byte
+	var out, text []byte
 	for _, f := range Fields(reflect.TypeOf(req)) {
-		mac.Reset()
+		text = text[:0]
 		for _, part := range []string{k.AppID, k.Operation, k.RequestNo, f.Name, f.canonical(req)} {
-			mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
-			mac.Write([]byte(part))
+			text = binary.BigEndian.AppendUint32(text, uint32(len(part)))
+			text = append(text, part...)
 		}
-		sum = mac.Sum(sum[:0])
-		out = append(out, sum[:hashBytes]...)
+		mac.Reset()
+		mac.Write(text)
+		out = mac.Sum(out)[:len(out)+hashBytes]
 	}
 	return out
 }

@@ -328,7 +328,8 @@ type tabled interface {
 	drop()
 }
 
-// Table is one table's part of a View. The present unit's changes lie in own until they are kept or dropped.
+// Table is one table's part of a View. The present unit's changes lie in own until they are kept or dropped. Most groups
+// touch few tables: a map is made when something goes into it.
 type Table[K comparable, R any] struct {
 	name   string
 	asked  map[K]bool // true when the row is in the database
@@ -340,7 +341,7 @@ type Table[K comparable, R any] struct {
 }
 
 func newTable[K comparable, R any](name string) *Table[K, R] {
-	return &Table[K, R]{name: name, asked: map[K]bool{}, rows: map[K]R{}, own: map[K]R{}, queued: map[K]bool{}}
+	return &Table[K, R]{name: name}
 }
 
 // Get returns a copy of the row. Asking for a row that the unit's Keys did not name is a mistake in the program.
@@ -363,14 +364,14 @@ func (t *Table[K, R]) Put(k K, r R) {
 	if _, ok := t.own[k]; !ok {
 		t.fresh = append(t.fresh, k)
 	}
-	t.own[k] = r
+	set(&t.own, k, r)
 }
 
 func (t *Table[K, R]) keep() {
 	for _, k := range t.fresh {
-		t.rows[k] = t.own[k]
+		set(&t.rows, k, t.own[k])
 		if !t.queued[k] {
-			t.queued[k] = true
+			set(&t.queued, k, true)
 			t.order = append(t.order, k)
 		}
 	}
@@ -380,7 +381,7 @@ func (t *Table[K, R]) keep() {
 func (t *Table[K, R]) drop() {
 	switch {
 	case len(t.fresh) > 1000: // what a large unit took is given back
-		t.own, t.fresh = map[K]R{}, nil
+		t.own, t.fresh = nil, nil
 	case len(t.fresh) > 0:
 		t.fresh = t.fresh[:0]
 		clear(t.own)
@@ -390,7 +391,7 @@ func (t *Table[K, R]) drop() {
 // carry is the table as it stands after the commit.
 func (t *Table[K, R]) carry() *Table[K, R] {
 	for _, k := range t.order {
-		t.asked[k] = true
+		set(&t.asked, k, true)
 	}
 	t.order = t.order[:0]
 	clear(t.queued)
@@ -402,8 +403,8 @@ func (t *Table[K, R]) join(o *Table[K, R]) {
 		if _, ok := t.asked[k]; ok {
 			continue
 		}
-		if t.asked[k] = there; there {
-			t.rows[k] = o.rows[k]
+		if set(&t.asked, k, there); there {
+			set(&t.rows, k, o.rows[k])
 		}
 	}
 }
@@ -439,14 +440,22 @@ func (t *Table[K, R]) ask(k K, load func() (R, error)) error {
 
 func (t *Table[K, R]) found(k K, r R) {
 	if _, ok := t.asked[k]; !ok {
-		t.asked[k] = true
-		t.rows[k] = r
+		set(&t.asked, k, true)
+		set(&t.rows, k, r)
 	}
 }
 
 // missing notes that a row was asked for, unless it was found.
 func (t *Table[K, R]) missing(k K) {
 	if _, ok := t.asked[k]; !ok {
-		t.asked[k] = false
+		set(&t.asked, k, false)
 	}
+}
+
+// set writes into a map that may not be there yet.
+func set[K comparable, R any](m *map[K]R, k K, r R) {
+	if *m == nil {
+		*m = map[K]R{}
+	}
+	(*m)[k] = r
 }
