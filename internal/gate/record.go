@@ -26,8 +26,8 @@ type recorder struct {
 }
 
 const (
-	recordMost   = 30                    // calls in one write; a unit has ids for that many
-	recordGather = 20 * time.Millisecond // what comes in this time is one write
+	recordMost   = 250                    // calls in one write
+	recordGather = 100 * time.Millisecond // what comes in this time is one write
 	recordKeep   = 30 * 24 * time.Hour
 	pruneEach    = 100 // writes
 )
@@ -50,7 +50,7 @@ func (r *recorder) run() {
 		if len(batch) == 0 {
 			return
 		}
-		err := r.db.Do(context.Background(), store.Unit{Name: "record calls", Judge: func(v *store.View) error {
+		err := r.db.Do(context.Background(), store.Unit{Name: "record calls", IDs: len(batch), Judge: func(v *store.View) error {
 			for _, c := range batch {
 				c.ID = v.NextID()
 				v.AddCall(c)
