@@ -68,7 +68,7 @@ func benchWithoutRSA(b *testing.B, database string, clients int) {
 	defer dispatching.Wait()
 	defer stop()
 	dispatching.Go(func() {
-		outbox.NewDispatcher(db, log, map[string]outbox.Work{op.SettleQueue: {Most: 256, Gather: 20 * time.Millisecond, Run: engine.Settle}}).Run(working)
+		outbox.NewDispatcher(db, log, map[string]outbox.Work{op.SettleQueue: {Most: 256, Gather: 50 * time.Millisecond, Run: engine.Settle}}).Run(working)
 	})
 	server := httptest.NewServer(g)
 	defer server.Close()

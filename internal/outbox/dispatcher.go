@@ -75,7 +75,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 		}
 	}()
 	for ctx.Err() == nil {
-		next, err := d.start(ctx)
+		next, worked, err := d.start(ctx)
 		if err != nil && ctx.Err() == nil {
 			d.log.Error("outbox: look for due tasks", "err", err)
 			next = d.db.Clock.Now().Add(time.Second)
@@ -85,7 +85,9 @@ func (d *Dispatcher) Run(ctx context.Context) {
 				next = poll
 			}
 		}
-		d.rest(ctx, lookEach)
+		if d.rest(ctx, lookEach); worked { // to look soon again would only find them once more
+			d.rest(ctx, 3*lookEach)
+		}
 		d.db.Clock.Wait(ctx, next, wake)
 	}
 }
@@ -95,12 +97,14 @@ const (
 	lookEach = 5 * time.Millisecond // between two looks at what is due, however many commits leave tasks
 )
 
-// start sets a worker on every queue that has due tasks, and says when the next task falls due.
-func (d *Dispatcher) start(ctx context.Context) (next time.Time, err error) {
+// start sets a worker on every queue that has due tasks, and says when the next task falls due, and whether all those that
+// have some were being worked already.
+func (d *Dispatcher) start(ctx context.Context) (next time.Time, worked bool, err error) {
 	queues, next, err := d.db.DueQueues(ctx)
 	if err != nil {
-		return next, err
+		return next, false, err
 	}
+	worked = len(queues) > 0
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, queue := range queues {
@@ -109,10 +113,10 @@ func (d *Dispatcher) start(ctx context.Context) (next time.Time, err error) {
 		if !ok || d.busy[queue] {
 			continue
 		}
-		d.busy[queue] = true
+		d.busy[queue], worked = true, false
 		d.workers.Go(func() { d.workOn(ctx, queue, work) })
 	}
-	return next, nil
+	return next, worked, nil
 }
 
 // workOn does a queue's due tasks until none is left. One node at a time works a queue; who finds it claimed may leave it:

@@ -98,7 +98,7 @@ const databaseName = "infinia.db"
 const readyMost = 3 * time.Second
 
 // settleGather is how long shares that are due are waited for, so that one commit settles many.
-const settleGather = 20 * time.Millisecond
+const settleGather = 50 * time.Millisecond
 
 // Start builds everything over the data folder and listens. What it started is stopped again when it fails.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
