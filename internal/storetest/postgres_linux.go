@@ -35,9 +35,16 @@ func newPostgres(t testing.TB) string {
 	return s.url(name)
 }
 
+// durablePostgres is a server as one that has run for a while: it writes its log over old segments, where a new one has to
+// make each of them first.
 func durablePostgres(t testing.TB) string {
 	t.Helper()
-	return Start(t, map[string]string{"fsync": "on"}).URL("postgres")
+	c := Start(t, map[string]string{"fsync": "on"})
+	for range 5 {
+		c.Exec("SELECT pg_logical_emit_message(false, '', repeat('x', 16 << 20))")
+	}
+	c.Exec("CHECKPOINT")
+	return c.URL("postgres")
 }
 
 func sharedServer(t testing.TB) *server {
