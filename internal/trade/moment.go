@@ -111,7 +111,11 @@ func explainTime(cell string, zone *time.Location, seconds bool) fault {
 		strings.ContainsAny(w.before[3], "+-") {
 		return fault{"is not a time", timeForm, ""}
 	}
-	afternoon, twelve := halfOfDay(w.before[3] + w.rest)
+	afternoon, halves := halfOfDay(w.before[3] + w.rest)
+	twelve := halves > 0
+	if hour, _ := strconv.Atoi(w.numbers[3]); w.count > 3 && (halves > 1 || twelve && (hour < 1 || hour > 12)) {
+		return fault{"names a half of the day that its hour does not have", "correct it, in the form 2025-09-03 14:05:00", ""}
+	}
 	hours := 0
 	switch {
 	case twelve && afternoon && w.numbers[3] != "12":
@@ -256,17 +260,23 @@ func isBetween(s string) bool {
 	return false
 }
 
-// halfOfDay finds AM and PM, in English and Chinese.
-func halfOfDay(s string) (afternoon, twelve bool) {
+var halvesOfDay = []string{"AM", "PM", "\u4e0a\u5348", "\u4e0b\u5348"}
+
+// halfOfDay finds AM and PM, in English and Chinese, and how many there are.
+func halfOfDay(s string) (afternoon bool, halves int) {
 	s = strings.ToUpper(strings.ReplaceAll(s, ".", ""))
-	afternoon = strings.Contains(s, "PM") || strings.Contains(s, "\u4e0b\u5348")
-	return afternoon, afternoon || strings.Contains(s, "AM") || strings.Contains(s, "\u4e0a\u5348")
+	for i, half := range halvesOfDay {
+		n := strings.Count(s, half)
+		halves += n
+		afternoon = afternoon || n > 0 && i%2 == 1
+	}
+	return afternoon, halves
 }
 
 // withoutHalf takes AM or PM out of what stands around the time of day.
 func withoutHalf(s string) string {
 	s = strings.ToUpper(strings.ReplaceAll(s, ".", ""))
-	for _, half := range []string{"AM", "PM", "\u4e0a\u5348", "\u4e0b\u5348"} {
+	for _, half := range halvesOfDay {
 		if rest, ok := strings.CutPrefix(strings.TrimSpace(s), half); ok {
 			return strings.TrimSpace(rest)
 		}

@@ -158,11 +158,14 @@ func explainNumber(cell, form, currency string, fits func(number string) bool) f
 		return f
 	}
 	number, beside := bareNumber(cell)
+	if money.Known(beside) && currency != "" && beside != currency {
+		return fault{"names " + beside + ", but transactionCurrency is " + currency, "correct one of the two, and " + form, ""}
+	}
 	wrong := "is not a plain number"
 	if beside == "" && isGroup(number) {
 		at := len(number) - 4
 		whole, other := number[:at]+number[at+1:], number[:at]+"."+number[at+1:]
-		means, fix := "can mean "+whole+" or "+other, "write "+whole+" if thousands are meant"
+		means, fix := "can mean "+whole+" or "+other, "write "+whole+" if thousands are meant, or fewer decimals"
 		if short := pointed(other); fits(short) {
 			fix = "write " + whole + " or " + short
 		}
@@ -171,8 +174,9 @@ func explainNumber(cell, form, currency string, fits func(number string) bool) f
 		}
 	}
 	switch {
-	case number == "":
+	case number == "" && !strings.ContainsAny(cell, "0123456789"):
 		wrong = "is not a number"
+	case number == "":
 	case beside != "":
 		wrong = "has more in it than a number"
 	case strings.HasSuffix(strings.TrimRight(number, "0123456789"), ","):
@@ -211,6 +215,9 @@ func bareNumber(cell string) (number, beside string) {
 	}
 	number = cell[from:to]
 	before, after := strings.TrimSpace(cell[:from]), strings.TrimSpace(cell[to:])
+	if strings.HasPrefix(after, "-") && strings.IndexByte(",.", number[len(number)-1]) >= 0 {
+		return "", "" // 100.- is a whole amount in some countries
+	}
 	inBrackets := strings.HasPrefix(before, "(") && strings.HasSuffix(after, ")")
 	if inBrackets {
 		before, after = before[1:], after[:len(after)-1]
