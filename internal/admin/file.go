@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"mime"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -169,9 +170,10 @@ func (s *server) fileErrors(ctx context.Context, in *struct {
 			s.cfg.Log.Debug("error file: no deadline of its own", "trace", callerOf(ctx).trace)
 		}
 		hc.SetHeader("Content-Type", "text/csv")
+		hc.SetHeader("Content-Length", strconv.FormatInt(f.Size(), 10)) // so that one that breaks off is not taken for whole
 		hc.SetHeader("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": row.RequestNo + "_error.csv"}))
 		if _, err := io.Copy(hc.BodyWriter(), f); err != nil {
-			s.cfg.Log.Info("error file not delivered", "trace", callerOf(ctx).trace, "file", row.ID, "err", err)
+			s.cfg.Log.Warn("error file not delivered", "trace", callerOf(ctx).trace, "file", row.ID, "err", err)
 		}
 	}}, nil
 }

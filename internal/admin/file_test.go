@@ -1,8 +1,11 @@
 package admin
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +17,7 @@ import (
 	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/outbox"
 	"github.com/openinfinia/infinia/internal/store"
+	"github.com/openinfinia/infinia/internal/store/pgdb"
 	"github.com/openinfinia/infinia/internal/storetest"
 	"github.com/openinfinia/infinia/internal/trade"
 )
@@ -94,6 +98,52 @@ func TestShares(t *testing.T) {
 		r.refused(err, 404)
 		r.verify()
 	})
+}
+
+// TestTraceWithoutErrorFile: what only the error file knew of a row is not made up once it was erased.
+func TestTraceWithoutErrorFile(t *testing.T) {
+	t.Parallel()
+	r := withApp(t, storetest.SQLite, store.Settings{AutoApprove: true})
+	r.file("T-1", tradeHeader+tradeRow("S2", "LAMP", "10:00:00", "100.00", "TN-1")+tradeRow("S2", "BED", "10:00:00", "100.00", "TN-1"))
+	if row := r.row("T-1", 2); row.Verdict != rowRejected || len(row.Problems) != 1 {
+		t.Errorf("%+v", row)
+	}
+	f := must(r, r.Files, FilesFilter{Status: "FAILED"}).Items[0]
+	if _, err := r.RedactFile(t.Context(), f.ID, Redact{Act: r.act(), Lines: []int{3}}); err != nil {
+		t.Fatal(err)
+	}
+	if row := r.row("T-1", 2); row.Verdict != rowFailed || !strings.Contains(row.Why, "was in the error file, which was erased on 2026-03-01") {
+		t.Errorf("%s: %s", row.Verdict, row.Why)
+	}
+}
+
+// TestErrorFileThatBreaksOff: who gets a part of an error file learns that it is one.
+func TestErrorFileThatBreaksOff(t *testing.T) {
+	t.Parallel()
+	r := withApp(t, storetest.SQLite, store.Settings{AutoApprove: true})
+	var rows strings.Builder
+	for i := range 2000 {
+		rows.WriteString(tradeRow("S2", fmt.Sprint("SKU-", i), "10:00:00", "100.00", "TN-1"))
+	}
+	r.file("T-1", tradeHeader+rows.String())
+	f := must(r, r.Files, FilesFilter{Status: "FAILED"}).Items[0]
+	if err := r.e.DB.Do(t.Context(), store.Unit{Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+		row, err := q.GetTradeFile(ctx, f.ID.number())
+		if err != nil {
+			return err
+		}
+		return q.UpdateContentChunk(ctx, pgdb.UpdateContentChunkParams{ContentID: row.ErrorsID, No: 1, Data: []byte("damaged")})
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	body, err := r.FileErrors(t.Context(), f.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if text, err := io.ReadAll(body); len(text) == 0 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
 }
 
 func TestEraseFile(t *testing.T) {

@@ -125,7 +125,7 @@ func traces(s *server) {
 		})
 	handle(s, http.MethodGet, "/trace/share", "trace-share", "What a share was drawn from",
 		func(ctx context.Context, in *TraceShare) (TracedShare, error) {
-			return read(ctx, s, func(q *pgdb.Queries) (TracedShare, error) { return traceShare(ctx, q, *in) })
+			return read(ctx, s, func(q *pgdb.Queries) (TracedShare, error) { return traceShare(ctx, q, *in, chainMost) })
 		})
 }
 
@@ -284,6 +284,9 @@ func (t *TracedRow) judge(f pgdb.TradeFile, row trade.FiledRow, same []pgdb.List
 		say(rowRejected, "it was rejected")
 	case failed && f.FailReason != "":
 		say(rowFailed, "nothing of its file counts: %s", f.FailReason)
+	case failed && row.Untold:
+		say(rowFailed, "nothing of its file counts; what was wrong with this row, if anything, was in the error file, which was erased on %s",
+			at(trade.ErrorsErased(f)).Format(time.DateOnly))
 	case failed:
 		say(rowFailed, "it is sound, but other rows of its file are not, and nothing of it counts")
 	case inFile != nil:

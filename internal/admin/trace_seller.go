@@ -257,8 +257,10 @@ func whyNotFiled(files []FileOfSeller, nothing bool) (why []string) {
 		case f.Status != string(infinia.FileFailed), later[f.RequestNo], len(why) == toldFiles:
 		case f.RowsOfSeller > 0:
 			why = append(why, fmt.Sprintf("file %s (id %s) FAILED, with %d rows of this seller: %s", f.RequestNo, f.ID, f.RowsOfSeller, f.fault()))
-		case nothing:
+		case nothing && f.FailReason != "":
 			why = append(why, fmt.Sprintf("file %s (id %s) FAILED before its rows could be read: %s", f.RequestNo, f.ID, f.fault()))
+		case nothing:
+			why = append(why, fmt.Sprintf("file %s (id %s) FAILED, without a row that could be told to be this seller's: %s", f.RequestNo, f.ID, f.fault()))
 		}
 		later[f.RequestNo] = true
 	}

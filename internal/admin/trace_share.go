@@ -12,6 +12,7 @@ import (
 
 	"github.com/openinfinia/infinia"
 	"github.com/openinfinia/infinia/internal/ledger"
+	"github.com/openinfinia/infinia/internal/op"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/store/pgdb"
 )
@@ -30,12 +31,13 @@ type TracedShare struct {
 
 	Binding  *Binding  `json:"binding,omitempty" doc:"under which the share was accepted"`
 	Postings []Posting `json:"postings" doc:"what settled it, in money and in evidence; none before that, and none when it was released"`
+	Beyond   bool      `json:"beyond" doc:"an account has had so many postings since that postings or files are not found any more; what the seller had filed is empty where it is not known"`
 
 	FiledShipped   string `json:"filedShipped,omitempty" doc:"what the seller had filed as Shipped when the share was accepted, with returns taken off"`
 	FiledUnshipped string `json:"filedUnshipped,omitempty"`
 
 	Files     []DrawnFile `json:"files" doc:"which had changed what the seller had filed until then, the newest first. The books hold totals: the share was drawn from all of them together"`
-	MoreFiles int         `json:"moreFiles"`
+	MoreFiles int         `json:"moreFiles" doc:"that were found besides"`
 }
 
 // RefusedShare is a request that made no share. What it asked for is not kept.
@@ -58,7 +60,8 @@ type DrawnFile struct {
 	BookedAt  time.Time `json:"bookedAt"`
 }
 
-func traceShare(ctx context.Context, q *pgdb.Queries, in TraceShare) (t TracedShare, err error) {
+// traceShare walks over the newest postings of an account, so many as far says.
+func traceShare(ctx context.Context, q *pgdb.Queries, in TraceShare, far int64) (t TracedShare, err error) {
 	if _, err := appNamed(ctx, q, in.AppID); err != nil {
 		return t, err
 	}
@@ -95,33 +98,45 @@ func traceShare(ctx context.Context, q *pgdb.Queries, in TraceShare) (t TracedSh
 		accounts[a.Kind] = a
 	}
 	for _, kind := range []string{ledger.Seller, ledger.Used} {
-		found, err := search(ctx, q, accounts[kind], share.AcceptedAt, math.MaxInt64, share.ID)
+		found, beyond, err := search(ctx, q, accounts[kind], share.AcceptedAt, math.MaxInt64, share.ID, far)
 		if err != nil {
 			return t, err
 		}
+		t.Beyond = t.Beyond || beyond && len(found) == 0 && share.State == op.ShareSettled
 		for _, r := range found {
 			t.Postings = append(t.Postings, showPosting(pgdb.PagePostingsWithAccountsRow(r)))
 		}
 	}
-	return t, t.draw(ctx, q, share, accounts[ledger.FiledShipped], accounts[ledger.FiledUnshipped])
+	if err := t.draw(ctx, q, share, accounts[ledger.FiledShipped], accounts[ledger.FiledUnshipped], far); err != nil {
+		return t, err
+	}
+	if t.Beyond {
+		t.Why += fmt.Sprintf("; an account has more than %d postings, and what was posted before is not searched: use infinia ledger postings", far)
+	}
+	return t, nil
 }
 
-// search finds an account's postings from one time to another, the newest first, of one record or (0) of all.
-func search(ctx context.Context, q *pgdb.Queries, a pgdb.Account, since, until, recordID int64) ([]pgdb.SearchPostingsOfAccountRow, error) {
-	return q.SearchPostingsOfAccount(ctx, pgdb.SearchPostingsOfAccountParams{AccountID: a.ID, FirstID: a.LastPostingID, Since: since, Until: until, RecordID: recordID, Far: chainMost})
+// search finds an account's postings from one time to another, the newest first, of one record or (0) of all. beyond says
+// that the account has more than far postings, of which it has looked at the newest.
+func search(ctx context.Context, q *pgdb.Queries, a pgdb.Account, since, until, recordID, far int64) (found []pgdb.SearchPostingsOfAccountRow, beyond bool, err error) {
+	found, err = q.SearchPostingsOfAccount(ctx, pgdb.SearchPostingsOfAccountParams{AccountID: a.ID, FirstID: a.LastPostingID, Since: since, Until: until, RecordID: recordID, Far: int32(far)})
+	return found, a.LastNo > far, err
 }
 
 // draw lists the files that the seller's books of filed trades had been made from when the share was accepted.
-func (t *TracedShare) draw(ctx context.Context, q *pgdb.Queries, share pgdb.Share, shipped, unshipped pgdb.Account) error {
+func (t *TracedShare) draw(ctx context.Context, q *pgdb.Queries, share pgdb.Share, shipped, unshipped pgdb.Account, far int64) error {
 	type drawn struct {
 		at     int64
 		change [2]int64 // of shipped and unshipped
 	}
-	files, filed := map[int64]*drawn{}, [2]int64{}
+	files, filed, unknown := map[int64]*drawn{}, [2]int64{}, [2]bool{}
 	for i, a := range []pgdb.Account{shipped, unshipped} {
-		found, err := search(ctx, q, a, 0, share.AcceptedAt, 0)
+		found, beyond, err := search(ctx, q, a, 0, share.AcceptedAt, 0, far)
 		if err != nil {
 			return err
+		}
+		if beyond && len(found) == 0 {
+			t.Beyond, unknown[i] = true, true
 		}
 		for n, r := range found {
 			change, balance := r.Amount, r.ToBalance
@@ -138,7 +153,11 @@ func (t *TracedShare) draw(ctx context.Context, q *pgdb.Queries, share pgdb.Shar
 		}
 	}
 	text := func(minor int64) string { return decimal(minor, share.Currency) }
-	t.FiledShipped, t.FiledUnshipped = text(filed[0]), text(filed[1])
+	for i, told := range []*string{&t.FiledShipped, &t.FiledUnshipped} {
+		if !unknown[i] {
+			*told = text(filed[i])
+		}
+	}
 	newest := slices.SortedFunc(maps.Keys(files), func(a, b int64) int {
 		return cmp.Or(cmp.Compare(files[b].at, files[a].at), cmp.Compare(b, a))
 	})

@@ -415,6 +415,18 @@ func TestTraceShare(t *testing.T) {
 		if p := s.Postings; len(p) != 2 || p[0].To.Kind != "seller" || p[1].To.Kind != "used" || p[1].Amount != "30.00" || p[0].RecordID != s.Share.ID {
 			t.Errorf("postings: %+v", p)
 		}
+		for i := range 3 { // more than it looks back
+			must(r, r.AdvanceClock, hours(1))
+			r.file(fmt.Sprint("T-", 4+i), tradeHeader+tradeRow("S1", fmt.Sprint("POT-", i), "10:00:00", "1.00", "TN-1")+tradeRow("S1", fmt.Sprint("PAN-", i), "10:00:00", "1.00", ""))
+		}
+		var far TracedShare
+		err := r.e.DB.Read(r.Context(), func(q *pgdb.Queries) (err error) {
+			far, err = traceShare(r.Context(), q, TraceShare{testApp, "R-1"}, 3)
+			return err
+		})
+		if err != nil || !far.Beyond || far.FiledShipped != "" || far.FiledUnshipped != "" || len(far.Files) != 0 || !strings.Contains(far.Why, "more than 3 postings") || s.Beyond {
+			t.Errorf("far back: %+v %v", far, err)
+		}
 		if code := r.refusedShare("R-2", "90.00"); code != infinia.OverAvailableShare {
 			t.Errorf("too much is answered %s", code)
 		}

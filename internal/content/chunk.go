@@ -86,7 +86,7 @@ func Overwrite(ctx context.Context, q *pgdb.Queries, k Keys, id int64, patches [
 	}
 	var p packer
 	u := unpacker{keys: k}
-	patches = slices.Clone(patches)
+	patches = slices.DeleteFunc(slices.Clone(patches), func(p Patch) bool { return len(p.Data) == 0 })
 	for len(patches) > 0 {
 		no := patches[0].Offset / chunkSize
 		chunk, err := q.GetContentChunk(ctx, pgdb.GetContentChunkParams{ContentID: id, No: no})

@@ -46,6 +46,10 @@ func TestOverwrite(t *testing.T) {
 		if err := r.overwrite(id); err != nil {
 			t.Error(err)
 		}
+		whole := text(chunkSize)
+		if err := r.overwrite(r.write(whole), Patch{chunkSize, nil}); err != nil {
+			t.Errorf("nothing, behind the last chunk: %v", err)
+		}
 		if got, err := io.ReadAll(r.open(id)); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%d bytes, %v", len(got), err)
 		}

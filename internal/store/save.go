@@ -19,7 +19,7 @@ var (
 	accountRows  = rowsIn[pgdb.Account]("account", "balance", "held", "last_no", "last_at", "day", "day_amount", "last_posting_id")
 	deliveryRows = rowsIn[pgdb.Delivery]("delivery", "state", "attempts", "due_at", "finished_at")
 	depositRows  = rowsIn[pgdb.Deposit]("deposit", "reversed_at")
-	fileRows     = rowsIn[pgdb.TradeFile]("trade_file", "state", "seller_id", "currency", "total_rows", "accepted_rows", "rejected_rows", "fail_reason", "warnings", "finished_at", "content_id", "errors_id", "run_id", "booked_no", "broken", "erased_at", "erase_reason", "redacted_at")
+	fileRows     = rowsIn[pgdb.TradeFile]("trade_file", "state", "seller_id", "currency", "total_rows", "accepted_rows", "rejected_rows", "fail_reason", "warnings", "finished_at", "content_id", "errors_id", "run_id", "booked_no", "broken", "erased_at", "erase_reason", "redacted_at", "encoding")
 	requestRows  = rowsIn[pgdb.Request]("request")
 	auditRows    = rowsIn[pgdb.Audit]("audit")
 	postingRows  = rowsIn[pgdb.Posting]("posting")

@@ -20,7 +20,8 @@ import (
 
 // Settings are the app's choices that a check depends on.
 type Settings struct {
-	Zone *time.Location // of times written without one; +08:00 when nil
+	Zone     *time.Location // of times written without one; +08:00 when nil
+	Encoding string         // that the file was read in before; empty to find it out
 
 	// Rest, if it is set, is called by each goroutine between two pieces of work with the time that the last one took. The
 	// next begins when it returns.
@@ -146,6 +147,9 @@ type Part struct {
 	Shipped, Unshipped int64
 }
 
+// Encoding is the name of the encoding in which the file was read.
+func (res *Result) Encoding() string { return res.checker.enc.name }
+
 // EachRow calls fn with the accepted rows that book or update something, some at a time: in the order of Item, At, sales
 // before returns. fn may not keep the slice.
 func (res *Result) EachRow(fn func(rows []Row) error) error {
@@ -216,7 +220,7 @@ func newChecker(src io.ReadSeeker, set Settings, known Known) (*checker, error) 
 	if set.Rest == nil {
 		set.Rest = func(time.Duration) {}
 	}
-	return &checker{zone: set.Zone, rest: set.Rest, known: known, enc: enc, bound: &bound{known: make(map[Binding]bool)}, seed: maphash.MakeSeed()}, nil
+	return &checker{zone: set.Zone, rest: set.Rest, known: known, enc: enc.as(set.Encoding), bound: &bound{known: make(map[Binding]bool)}, seed: maphash.MakeSeed()}, nil
 }
 
 // another is the checker of another goroutine.

@@ -68,6 +68,14 @@ func detect(src io.Reader) (encoding, error) {
 	return encoding{"UTF-8", "", 1, false}, ignoreEnd(err)
 }
 
+// as is the encoding under the name that it was given before, where nothing but what most of the text looks like tells it.
+func (e encoding) as(name string) encoding {
+	if name != "" && e.bom == "" && e.unit == 1 {
+		e.name = name
+	}
+	return e
+}
+
 func ignoreEnd(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil

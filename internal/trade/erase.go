@@ -93,10 +93,14 @@ func (im *Importer) EraseOld(ctx context.Context, t pgdb.Task) error {
 	}); err != nil {
 		return err
 	}
-	for _, app := range apps {
+	var faults []error
+	for _, app := range apps { // one that is at fault holds up none behind it
 		if err := im.eraseOldOf(ctx, app); err != nil {
-			return fmt.Errorf("erase old files of app %s: %w", app.AppID, err)
+			faults = append(faults, fmt.Errorf("erase old files of app %s: %w", app.AppID, err))
 		}
+	}
+	if len(faults) > 0 {
+		return errors.Join(faults...)
 	}
 	return im.DB.Do(ctx, store.Unit{Name: "keep", Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
 		return q.MoveTask(ctx, pgdb.MoveTaskParams{ID: t.ID, DueAt: v.Now() + keepEach.Milliseconds()})

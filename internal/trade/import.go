@@ -154,7 +154,7 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	if im.Metrics != nil {
 		im.Metrics.judged.Add(float64(res.Total))
 	}
-	f.State = outcome(res, set.AcceptPartial)
+	f.State, f.Encoding = outcome(res, set.AcceptPartial), res.Encoding()
 	f.TotalRows, f.AcceptedRows, f.RejectedRows, f.FailReason = int64(res.Total), int64(res.Accepted), int64(res.Rejected), res.FailReason()
 	if f.Broken, err = textOf(res.Broken); err != nil {
 		return err

@@ -39,7 +39,7 @@ func (im *Importer) Redaction(ctx context.Context, f pgdb.TradeFile, lines []int
 		return r, err
 	}
 	r.keys, r.contentID = im.Keys, f.ContentID
-	r.patches, err = blankBuyers(src, f.State, lines)
+	r.patches, err = blankBuyers(src, f, lines)
 	return r, err
 }
 
@@ -60,9 +60,9 @@ func (r Redaction) Do(ctx context.Context, v *store.View, q *pgdb.Queries, f pgd
 }
 
 // blankBuyers finds what is to be blanked in a file that was judged.
-func blankBuyers(src io.ReadSeeker, state string, lines []int) (patches []content.Patch, err error) {
+func blankBuyers(src io.ReadSeeker, f pgdb.TradeFile, lines []int) (patches []content.Patch, err error) {
 	lines = slices.Compact(slices.Sorted(slices.Values(lines)))
-	c, err := newChecker(src, Settings{}, Known{})
+	c, err := newChecker(src, Settings{Encoding: f.Encoding}, Known{})
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func blankBuyers(src io.ReadSeeker, state string, lines []int) (patches []conten
 		return nil, noRow(lines[0], err)
 	}
 	h := readHeader(rec, enc)
-	if len(h.problems) > 0 && state != fileFailed {
+	if len(h.problems) > 0 && f.State != fileFailed {
 		return nil, errors.New("the header of an accepted file cannot be read: look whether the database is damaged")
 	}
 	if len(h.problems) == 0 { // else the first line may be a row
@@ -88,9 +88,11 @@ func blankBuyers(src io.ReadSeeker, state string, lines []int) (patches []conten
 		}
 		next := split.line // where the row after it begins
 		switch {
+		case rec.line == lines[0] && enc.blank(rec.raw):
+			return nil, fmt.Errorf("line %d: %w: it is empty", lines[0], ErrNoSuchRow)
 		case rec.line == lines[0]:
 			spans, ok := buyersIn(rec, h, enc)
-			if !ok && state == fileSuccess {
+			if !ok && f.State == fileSuccess {
 				return nil, fmt.Errorf("line %d of an accepted file cannot be read: look whether the database is damaged", rec.line)
 			}
 			for _, s := range spans {
@@ -130,16 +132,15 @@ func buyersIn(rec record, h header, enc encoding) (spans []span, ok bool) {
 	return spans, true
 }
 
-// blanked is as many bytes of spaces in the file's encoding. Quotes around a cell stay, so that it remains one, and so do
-// line ends in it: by them the lines of the rows behind are counted.
+// blanked is as many bytes of spaces in the file's encoding. Quotes stay, also those of ="text", by which it remains one cell,
+// and so do line ends, by which the lines of the rows behind are counted.
 func blanked(cell []byte, enc encoding) []byte {
 	out, space := slices.Clone(cell), enc.encode(" ")
-	first, last := 0, len(cell)-len(cell)%enc.unit
-	if last >= 2*enc.unit && enc.at(cell, 0) == '"' && enc.at(cell, last-enc.unit) == '"' {
-		first, last = enc.unit, last-enc.unit
-	}
-	for i := first; i < last; i += enc.unit {
-		if c := enc.at(cell, i); c != '\n' && c != '\r' {
+	for i := 0; i+enc.unit <= len(cell); i += enc.unit {
+		switch c := enc.at(cell, i); {
+		case c == '"', c == '\n', c == '\r':
+		case c == '=' && i+2*enc.unit <= len(cell) && enc.at(cell, i+enc.unit) == '"':
+		default:
 			copy(out[i:], space)
 		}
 	}

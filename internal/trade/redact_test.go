@@ -210,7 +210,15 @@ func TestRedactRejected(t *testing.T) {
 			t.Fatal(err)
 		}
 		is := r.file("T-1")
-		blank := func(row string) string { return strings.Repeat(" ", len(row)-1) + "\n" }
+		blank := func(row string) string {
+			bytes := []byte(row)
+			for i, c := range bytes {
+				if c != '"' && c != '\n' {
+					bytes[i] = ' '
+				}
+			}
+			return string(bytes)
+		}
 		lines := strings.SplitAfter(rows, "\n")
 		want := importHeader + lines[0] + blank(lines[1]) + blank(lines[2]) + strings.Replace(strings.Replace(lines[3], "Dave", "    ", 1), "road 4", "      ", 1)
 		if got := string(r.kept(is)); got != want {
@@ -245,6 +253,37 @@ func TestRedactRejected(t *testing.T) {
 			t.Errorf("kept: %q", got)
 		}
 	})
+}
+
+// TestRedactedFileIsReadAsBefore: a cell with a line end in quotes of its own remains one, a line without a row is none, and
+// what is left of a Chinese file is not taken for another encoding.
+func TestRedactedFileIsReadAsBefore(t *testing.T) {
+	t.Parallel()
+	r := newImportRig(t, storetest.SQLite.New(t), store.Settings{})
+	was, err := redactEncodings["GB18030"](importHeader + bought("O-1", "=\"李四海\n王五\"", "上海") + "\n" + strings.Replace(bought("O-2", "Bob", "road 2"), "台灯", "镜镕", 1)) // rare second bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := r.judgeBytes("T-1", was)
+	if f.State != fileSuccess || f.Encoding != "GB18030" {
+		t.Fatalf("%+v", f)
+	}
+	if err := r.redact(f, 4); !errors.Is(err, ErrNoSuchRow) || !strings.Contains(err.Error(), "empty") {
+		t.Errorf("a line without a row: %v", err)
+	}
+	if err := r.redact(f, 2); err != nil {
+		t.Fatal(err)
+	}
+	f = r.file("T-1")
+	for line, order := range map[int]string{2: "O-1", 5: "O-2"} {
+		row, err := r.im.RowOf(t.Context(), f, store.Settings{}, line)
+		if err != nil || row.OrderID != order || row.Encoding != "GB18030" || row.Rejected || !row.Identified {
+			t.Errorf("line %d: %+v %v", line, row, err)
+		}
+	}
+	if _, err := r.im.RowOf(t.Context(), f, store.Settings{}, 4); err == nil || !strings.Contains(err.Error(), "redaction") {
+		t.Errorf("a line that may have been blanked: %v", err)
+	}
 }
 
 // TestRedactOverChunks: in a file of several chunks every row stays where it is, whatever chunk's end a buyer lies over.

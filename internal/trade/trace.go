@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/openinfinia/infinia/internal/content"
 	"github.com/openinfinia/infinia/internal/store"
@@ -24,6 +25,7 @@ type FiledRow struct {
 	SellerID, OrderID, SKU, Time, Currency, Amount, Shipping string
 
 	Identified bool     // Item, At and Amount are sound, so that it can be compared with booked rows
+	Untold     bool     // the error file that said what was wrong with it was erased
 	Rejected   bool     // it has an error
 	Problems   []string // as in the error file, warnings included
 }
@@ -32,6 +34,8 @@ type FiledRow struct {
 type NoRowError struct{ Why string }
 
 func (e NoRowError) Error() string { return e.Why }
+
+const emptyLine = "is empty"
 
 // RowOf reads the record of an upload that stands on a line, counted as an editor counts. What was wrong with it is taken
 // from the error file, which knew the other rows as well; where that does not tell, the row is judged by itself again. The
@@ -45,12 +49,15 @@ func (im *Importer) RowOf(ctx context.Context, f pgdb.TradeFile, set store.Setti
 	if err != nil {
 		return r, err
 	}
-	begun, err := newChecker(src, Settings{Zone: set.Location()}, Known{})
+	begun, err := newChecker(src, Settings{Zone: set.Location(), Encoding: f.Encoding}, Known{})
 	if err != nil {
 		return r, fmt.Errorf("read trade file: %w", err)
 	}
 	c := begun.another()
 	rec, err := c.find(src, line)
+	if e, ok := errors.AsType[NoRowError](err); ok && e.Why == emptyLine && f.RedactedAt > 0 {
+		return r, NoRowError{emptyLine + ": it was sent so, or the redaction of " + store.Time(f.RedactedAt).UTC().Format(time.DateOnly) + " has blanked it"}
+	}
 	if err != nil {
 		return r, err
 	}
@@ -70,6 +77,7 @@ func (im *Importer) RowOf(ctx context.Context, f pgdb.TradeFile, set store.Setti
 			return r, err
 		}
 	}
+	r.Untold = ErrorsErased(f) > 0
 	// A row that was accepted stays accepted, although later rules might say otherwise.
 	judged := f.State == fileFailed || f.State == fileProcessing || !readable
 	for _, p := range j.problems {
@@ -119,7 +127,7 @@ func (c *checker) find(src io.ReadSeeker, line int) (rec record, err error) {
 	case err != nil:
 		return rec, fmt.Errorf("read trade file: %w", err)
 	case c.enc.blank(rec.raw):
-		return rec, NoRowError{"is empty"}
+		return rec, NoRowError{emptyLine}
 	}
 	return rec, nil
 }

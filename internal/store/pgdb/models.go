@@ -257,6 +257,7 @@ type TradeFile struct {
 	ErasedAt     int64  `db:"erased_at"`
 	EraseReason  string `db:"erase_reason"`
 	RedactedAt   int64  `db:"redacted_at"`
+	Encoding     string `db:"encoding"`
 }
 
 type TradePart struct {

@@ -118,7 +118,7 @@ func (q *Queries) GetResultFile(ctx context.Context, arg GetResultFileParams) (R
 }
 
 const getTradeFile = `-- name: GetTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken, erased_at, erase_reason, redacted_at FROM trade_file WHERE id = $1
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken, erased_at, erase_reason, redacted_at, encoding FROM trade_file WHERE id = $1
 `
 
 func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error) {
@@ -149,6 +149,7 @@ func (q *Queries) GetTradeFile(ctx context.Context, id int64) (TradeFile, error)
 		&i.ErasedAt,
 		&i.EraseReason,
 		&i.RedactedAt,
+		&i.Encoding,
 	)
 	return i, err
 }
@@ -208,7 +209,7 @@ WITH newest AS (
     UNION ALL
     SELECT booked.id FROM (SELECT f.id FROM trade_file f WHERE f.app_id = $3 AND f.booked_no > 0 ORDER BY f.booked_no DESC LIMIT $4) AS booked
 )
-SELECT trade_file.id, trade_file.app_id, trade_file.request_no, trade_file.attempt, trade_file.state, trade_file.sha256, trade_file.size, trade_file.seller_id, trade_file.currency, trade_file.total_rows, trade_file.accepted_rows, trade_file.rejected_rows, trade_file.fail_reason, trade_file.warnings, trade_file.received_at, trade_file.finished_at, trade_file.content_id, trade_file.errors_id, trade_file.run_id, trade_file.booked_no, trade_file.broken, trade_file.erased_at, trade_file.erase_reason, trade_file.redacted_at, CAST(COALESCE(p.total_rows, 0) AS bigint) AS rows_of_seller, CAST(COALESCE(p.accepted_rows, 0) AS bigint) AS accepted_of_seller
+SELECT trade_file.id, trade_file.app_id, trade_file.request_no, trade_file.attempt, trade_file.state, trade_file.sha256, trade_file.size, trade_file.seller_id, trade_file.currency, trade_file.total_rows, trade_file.accepted_rows, trade_file.rejected_rows, trade_file.fail_reason, trade_file.warnings, trade_file.received_at, trade_file.finished_at, trade_file.content_id, trade_file.errors_id, trade_file.run_id, trade_file.booked_no, trade_file.broken, trade_file.erased_at, trade_file.erase_reason, trade_file.redacted_at, trade_file.encoding, CAST(COALESCE(p.total_rows, 0) AS bigint) AS rows_of_seller, CAST(COALESCE(p.accepted_rows, 0) AS bigint) AS accepted_of_seller
 FROM newest n JOIN trade_file ON trade_file.id = n.id
     LEFT JOIN trade_part p ON p.file_id = n.id AND p.seller_id = $1 AND p.currency = $2
 WHERE p.file_id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM trade_part any_part WHERE any_part.file_id = n.id)
@@ -269,6 +270,7 @@ func (q *Queries) ListFilesOfSeller(ctx context.Context, arg ListFilesOfSellerPa
 			&i.TradeFile.ErasedAt,
 			&i.TradeFile.EraseReason,
 			&i.TradeFile.RedactedAt,
+			&i.TradeFile.Encoding,
 			&i.RowsOfSeller,
 			&i.AcceptedOfSeller,
 		); err != nil {
@@ -548,7 +550,7 @@ func (q *Queries) ListTradeRefused(ctx context.Context, fileID int64) ([]TradeRe
 }
 
 const newestTradeFile = `-- name: NewestTradeFile :one
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken, erased_at, erase_reason, redacted_at FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken, erased_at, erase_reason, redacted_at, encoding FROM trade_file WHERE app_id = $1 AND request_no = $2 ORDER BY attempt DESC LIMIT 1
 `
 
 type NewestTradeFileParams struct {
@@ -584,6 +586,7 @@ func (q *Queries) NewestTradeFile(ctx context.Context, arg NewestTradeFileParams
 		&i.ErasedAt,
 		&i.EraseReason,
 		&i.RedactedAt,
+		&i.Encoding,
 	)
 	return i, err
 }
@@ -699,7 +702,7 @@ func (q *Queries) PageItemsOfApp(ctx context.Context, arg PageItemsOfAppParams) 
 }
 
 const pageTradeFiles = `-- name: PageTradeFiles :many
-SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken, erased_at, erase_reason, redacted_at FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
+SELECT id, app_id, request_no, attempt, state, sha256, size, seller_id, currency, total_rows, accepted_rows, rejected_rows, fail_reason, warnings, received_at, finished_at, content_id, errors_id, run_id, booked_no, broken, erased_at, erase_reason, redacted_at, encoding FROM trade_file WHERE id < $1 AND (CAST($2 AS text) = '' OR app_id = $2) AND (CAST($3 AS text) = '' OR request_no = $3) AND (CAST($4 AS text) = '' OR state = $4) ORDER BY id DESC LIMIT $5
 `
 
 type PageTradeFilesParams struct {
@@ -750,6 +753,7 @@ func (q *Queries) PageTradeFiles(ctx context.Context, arg PageTradeFilesParams) 
 			&i.ErasedAt,
 			&i.EraseReason,
 			&i.RedactedAt,
+			&i.Encoding,
 		); err != nil {
 			return nil, err
 		}
