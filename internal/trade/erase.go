@@ -53,7 +53,7 @@ func eraseErrors(ctx context.Context, v *store.View, q *pgdb.Queries, f pgdb.Tra
 
 // ErrorsErased is when a file's error file was erased; 0 when it is there or there never was one.
 func ErrorsErased(f pgdb.TradeFile) int64 {
-	if f.ErrorsID != 0 || f.RejectedRows == 0 && f.State != fileFailed {
+	if f.ErrorsID != 0 || f.RejectedRows == 0 {
 		return 0
 	}
 	return cmp.Or(f.ErasedAt, f.RedactedAt)

@@ -108,7 +108,7 @@ With ` + "`--bad 5`" + `, about 5 % of its rows have a fault, and the command sa
 
 One bad row and nothing of the file counts: FAILED. An app can be set to take the good rows: PARTIAL [O].
 
-` + "`/result/<requestNo>_summary.json`" + ` has status, attempt, counts, the SHA-256 judged, what is wrong by rule (` + "`broken`" + `: how often, the first ten lines, an example), the first warnings of accepted rows, and uploads that were dropped. ` + "`/result/<requestNo>_error.csv`" + `, also behind the query's ` + "`errorFileUrl`" + `, has the rows as they were sent and three columns more: ` + "`lineNumber`" + ` as an editor counts it, ` + "`errorCount`" + `, and ` + "`errors`" + `, each as what is wrong and how to mend it. Mend the cells and send that file as it is, under the same requestNo: the three columns are ignored.
+` + "`/result/<requestNo>_summary.json`" + ` has status, attempt, counts, the SHA-256 judged, what is wrong by rule (` + "`broken`" + `: how often, the first ten lines, an example), the first warnings of accepted rows, and uploads that were dropped. ` + "`/result/<requestNo>_error.csv`" + `, also behind the query's ` + "`errorFileUrl`" + `, has the rows as they were sent and three columns more: ` + "`lineNumber`" + ` as an editor counts it, ` + "`errorCount`" + `, and ` + "`errors`" + `, each as what is wrong and how to mend it; what is wrong with the whole file stands in its first row. Mend the cells and send that file as it is, under the same requestNo: the three columns are ignored.
 
 ## What is checked
 

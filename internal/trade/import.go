@@ -162,7 +162,7 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	if len(res.Parts) == 1 {
 		f.SellerID, f.Currency = res.Parts[0].SellerID, string(res.Parts[0].Currency)
 	}
-	if res.Rejected > 0 || len(res.FileProblems) > 0 {
+	if res.Rejected > 0 {
 		// All rows where one bad row refuses the file, else the rejected ones. The switch tells of it.
 		if f.ErrorsID, err = content.Write(ctx, im.DB, im.Keys, func(w io.Writer) error { return WriteErrorFile(w, reading, res, f.State == fileFailed) }); err != nil {
 			return err

@@ -12,6 +12,7 @@ const batchRecords = 256
 
 // batch is some records of a file that follow each other, and what a pass makes of them.
 type batch struct {
+	first   bool // of the file
 	records []record
 	data    []byte // theirs, and those of the blank lines between them: all from offset on
 	offset  int64
@@ -67,11 +68,12 @@ func pass(split *splitter, enc encoding, workers int, work func(worker int, b *b
 	defer close(stop)
 	running.Go(func() {
 		defer close(todo)
-		for {
+		for first := true; ; first = false {
 			select {
 			case <-stop:
 				return
 			case b := <-free:
+				b.first = first
 				b.fill(split, enc)
 				order <- b
 				todo <- b

@@ -64,7 +64,7 @@ func (res *Result) FailReason() string {
 
 // WriteErrorFile writes the error file of the checked file src: its columns exactly as sent and in its encoding, then
 // lineNumber, errorCount and errors. All rows are in it when all is true, so that the file can be mended and sent again as a
-// whole; otherwise the rejected ones.
+// whole; otherwise the rejected ones. What is wrong with the whole file stands in its first row.
 func WriteErrorFile(w io.Writer, src io.ReadSeeker, res *Result, all bool) error {
 	c := res.checker
 	split, err := newSplitter(src, c.enc)
@@ -78,7 +78,7 @@ func WriteErrorFile(w io.Writer, src io.ReadSeeker, res *Result, all bool) error
 	if err != nil {
 		return fmt.Errorf("read trade file: %w", err)
 	}
-	f := &errorFile{enc: c.enc, header: c.header, findings: res.findings, all: all, lineEnd: slices.Clone(head.end)}
+	f := &errorFile{enc: c.enc, header: c.header, ofFile: res.FileProblems, findings: res.findings, all: all, lineEnd: slices.Clone(head.end)}
 	if _, err := w.Write(f.append(nil, f.enc.bom, head, strings.Join(reportColumns[:], ","))); err != nil {
 		return fmt.Errorf("write error file: %w", err)
 	}
@@ -98,6 +98,7 @@ func WriteErrorFile(w io.Writer, src io.ReadSeeker, res *Result, all bool) error
 type errorFile struct {
 	enc      encoding
 	header   header
+	ofFile   []Problem
 	findings []finding
 	all      bool
 	lineEnd  []byte // of the header, for a last line that has none
@@ -118,8 +119,11 @@ func (f *errorFile) report(c *checker, b *batch) error {
 	}
 	for i, rec := range b.records {
 		var problems []Problem
+		if b.first && i == 0 {
+			problems = slices.Clone(f.ofFile)
+		}
 		if len(b.judged) > 0 {
-			problems = b.judged[i].problems
+			problems = append(problems, b.judged[i].problems...)
 		}
 		for len(findings) > 0 && int(findings[0].line) == rec.line {
 			problems = append(problems, findings[0].problem())

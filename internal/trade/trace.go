@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -170,7 +171,16 @@ func (im *Importer) toldOf(ctx context.Context, f pgdb.TradeFile, enc encoding, 
 		if text := cell(n - 1); text != "" {
 			r.Problems = strings.Split(text, " | ")
 		}
-		r.Rejected = cell(n-2) != "0"
+		count, _ := strconv.Atoi(cell(n - 2))
+		ofFile := strings.Split(f.FailReason, " | ") // which stands in the first row
+		r.Problems = slices.DeleteFunc(r.Problems, func(text string) bool {
+			is := slices.Contains(ofFile, text)
+			if is {
+				count--
+			}
+			return is
+		})
+		r.Rejected = count > 0
 		return true, nil
 	}
 }
