@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -265,6 +266,37 @@ func TestConnectionLimits(t *testing.T) {
 	}
 	try(t, conn.Close())
 	storetest.Until(t, "room", func() bool { return in("demo") })
+}
+
+// A connection over the app's limit leaves nothing behind, whatever it sends at once. Not parallel: it counts goroutines.
+func TestRefusedConnectionLeavesNothing(t *testing.T) {
+	r := newRig(t, Settings{})
+	r.cfg.MaxConnectionsPerApp = 1
+	r.start()
+	r.connect("demo")
+	loops := func() int {
+		stacks := make([]byte, 8<<20)
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "ssh.(*mux).loop")
+	}
+	before := loops()
+	for range 50 {
+		conn, err := net.Dial("tcp", r.addr)
+		try(t, err)
+		sc, _, _, err := ssh.NewClientConn(conn, r.addr, &ssh.ClientConfig{
+			User:            "demo",
+			Auth:            []ssh.AuthMethod{ssh.PublicKeys(r.keys["demo"])},
+			HostKeyCallback: ssh.FixedHostKey(r.cfg.HostKey.PublicKey()),
+		})
+		if err == nil {
+			for range 200 {
+				if _, _, err := sc.SendRequest("x", false, nil); err != nil {
+					break
+				}
+			}
+		}
+		_ = conn.Close()
+	}
+	storetest.Until(t, "the refused connections to be gone", func() bool { return loops() <= before })
 }
 
 func TestLoginGrace(t *testing.T) {

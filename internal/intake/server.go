@@ -307,15 +307,19 @@ func (s *Server) connection(ctx context.Context, c net.Conn, from netip.Prefix, 
 
 	app := sc.Permissions.Extensions[appExtension]
 	log = log.With("app", app)
+	go ssh.DiscardRequests(requests)
 	if !s.enter(app) {
 		log.Warn("sftp connection refused", "why", "too many connections of this app")
+		_ = sc.Close()
+		for ch := range channels { // the library ends only when somebody has taken what it received
+			_ = ch.Reject(ssh.ResourceShortage, "too many connections of this app")
+		}
 		return
 	}
 	defer s.leave(app)
 	log.Info("sftp connected", "client", fmt.Sprintf("%.64s", sc.ClientVersion()))
 	defer log.Info("sftp disconnected")
 
-	go ssh.DiscardRequests(requests)
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
 	defer func() { _ = sc.Close() }() // before the wait: it ends the sessions
