@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -11,12 +12,14 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/storetest"
 )
 
@@ -243,6 +246,31 @@ func TestResultIsServedFromElsewhere(t *testing.T) {
 		if !failed(err) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s while the database is away: %v", what, err)
 		}
+	}
+}
+
+// PostgreSQL's missing socket is a missing file as well, and no answer to whether there is a result.
+func TestAbsentDatabaseIsNoMissingResult(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	absent := fmt.Errorf("%w: %w", store.ErrDatabase, &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.ENOENT)})
+	r.cfg.OpenResult = func(context.Context, string, string) (ResultFile, io.ReaderAt, error) {
+		return ResultFile{}, nil, absent
+	}
+	r.cfg.Results = func(context.Context, string) ([]ResultFile, error) { return nil, absent }
+	log, _ := r.watch()
+	r.start()
+	c, _ := r.connect("demo")
+	_, opened := c.Open("/result/TDU-1_summary.json")
+	_, described := c.Stat("/result/TDU-1_summary.json")
+	_, listing := c.ReadDir("/result")
+	for what, err := range map[string]error{"open": opened, "stat": described, "list": listing} {
+		if !failed(err) || !strings.Contains(err.Error(), "try again later") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if n := log.count("database fault"); n != 3 {
+		t.Errorf("%d of 3 faults are logged", n)
 	}
 }
 
