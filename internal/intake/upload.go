@@ -27,10 +27,10 @@ type upload struct {
 
 	growing sync.Mutex
 	size    int64 // guarded by growing; what the app has been charged
+	covered spans // guarded by growing, or by mu held exclusively
 
 	mu      sync.RWMutex // shared by writes, exclusive to end them
 	ended   bool         // closed, or another handle took over
-	covered atomic.Int64 // bytes that are there; less than the size means a gap
 	failed  atomic.Bool  // a write failed
 	dropped atomic.Bool  // the connection went before the close
 }
@@ -40,6 +40,7 @@ var (
 	errWriting = fmt.Errorf("the file is still being written: %w", sftp.ErrSSHFxFailure)
 	errGap     = fmt.Errorf("the file may have a gap; upload it from the start: %w", sftp.ErrSSHFxFailure)
 	errExists  = fmt.Errorf("the file exists: %w", sftp.ErrSSHFxFailure)
+	errTorn    = fmt.Errorf("too many gaps are open; write the file from its start on: %w", sftp.ErrSSHFxFailure)
 	errNotDone = fmt.Errorf("the upload was not completed, or has been processed already; upload it again: %w", sftp.ErrSSHFxFailure)
 )
 
@@ -91,7 +92,7 @@ func (t *tree) open(set Settings, name string, flags sftp.FileOpenFlags) (*uploa
 	u := &upload{tree: t, name: name, f: f, set: set}
 	if keep {
 		u.size = info.Size()
-		u.covered.Store(info.Size())
+		u.covered.add(span{0, info.Size()})
 		if flags.Append {
 			u.base = info.Size()
 		}
@@ -120,7 +121,7 @@ func (t *tree) end(u *upload, clean bool) error {
 	if err := errors.Join(err, u.f.Sync(), u.f.Close()); err != nil {
 		return err
 	}
-	if info.Size() > u.covered.Load() {
+	if !u.covered.reach(info.Size()) {
 		if clean {
 			return errGap
 		}
@@ -176,8 +177,16 @@ func (u *upload) WriteAt(p []byte, off int64) (n int, err error) {
 		return 0, err
 	}
 	n, err = u.f.WriteAt(p, off)
-	u.covered.Add(int64(n))
+	if !u.cover(span{off, off + int64(n)}) {
+		return 0, errTorn
+	}
 	return n, err
+}
+
+func (u *upload) cover(p span) bool {
+	u.growing.Lock()
+	defer u.growing.Unlock()
+	return u.covered.add(p)
 }
 
 // grow charges the app for the file up to a size.
@@ -263,7 +272,7 @@ func (u *upload) truncate(size int64) error {
 	if err := u.f.Truncate(size); err != nil {
 		return err
 	}
-	u.covered.Store(min(u.covered.Load(), size))
+	u.covered.shorten(size)
 	return nil
 }
 
