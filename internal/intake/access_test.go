@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -325,6 +326,66 @@ func TestRefusedConnectionLeavesNothing(t *testing.T) {
 		_ = conn.Close()
 	}
 	storetest.Until(t, "the refused connections to be gone", func() bool { return loops() <= before })
+}
+
+// A key that is retired ends what it has opened, wherever that is; that the keys cannot be looked up does not.
+func TestRetiredKeyEndsItsConnections(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	r.cfg.KeyCheck = 10 * time.Millisecond
+	second, _ := newKey(t)
+	var mu sync.Mutex
+	keys, away, asked := []ssh.PublicKey{r.keys["demo"].PublicKey(), second.PublicKey()}, error(nil), 0 // guarded by mu
+	r.cfg.Keys = func(context.Context, string) ([]ssh.PublicKey, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked++
+		if away != nil {
+			return nil, away
+		}
+		return keys, nil
+	}
+	set := func(err error, now ...ssh.PublicKey) {
+		mu.Lock()
+		defer mu.Unlock()
+		keys, away, asked = now, err, 0
+	}
+	again := func(n int) {
+		storetest.Until(t, "the keys to be looked up again", func() bool { mu.Lock(); defer mu.Unlock(); return asked >= n })
+	}
+	r.start()
+	c, _ := r.connect("demo")
+	other, _, err := r.login("demo", second)
+	try(t, err)
+	begin(t, c, "/upload/TDU-1.csv", "half")
+	set(errors.New("database away"))
+	again(6)
+	put(t, c, "/upload/TDU-2.csv.part", "the connection is still there")
+
+	set(nil, second.PublicKey())
+	cut := make(chan error, 1)
+	go func() { cut <- c.Wait() }()
+	select {
+	case <-cut:
+	case <-time.After(deadline):
+		t.Fatal("a retired key goes on")
+	}
+	r.ended("demo", "TDU-1.csv")
+	again(3)
+	f, err := other.OpenFile("/upload/TDU-1.csv", os.O_WRONLY) // the other key is none of it
+	try(t, err)
+	_, err = f.WriteAt([]byte(" whole"), 4)
+	try(t, errors.Join(err, f.Close()))
+	r.quiet()
+	r.next("TDU-1", "half whole")
+
+	set(nil) // as of a disabled app
+	go func() { cut <- other.Wait() }()
+	select {
+	case <-cut:
+	case <-time.After(deadline):
+		t.Fatal("a disabled app goes on")
+	}
 }
 
 func TestLoginGrace(t *testing.T) {

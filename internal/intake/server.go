@@ -70,6 +70,7 @@ type Config struct {
 	MaxConnectionsPerApp int           // default 32
 	LoginGrace           time.Duration // to finish logging in; default 20 s
 	IdleTimeout          time.Duration // without a byte either way; default 5 min
+	KeyCheck             time.Duration // how often it is looked up whether a connection's key still counts; default 1 min
 	WrongKeys            int           // after so many from one address it is barred; default 100, below zero never
 	WrongKeyDelay        time.Duration // of the answer to an address's eleventh and every later one; default 1 s
 	BarFor               time.Duration // how long; also how long a wrong key counts; default 10 min
@@ -144,6 +145,7 @@ func New(cfg Config) (*Server, error) {
 	cfg.MaxConnectionsPerApp = orDefault(cfg.MaxConnectionsPerApp, 32)
 	cfg.LoginGrace = orDefault(cfg.LoginGrace, 20*time.Second)
 	cfg.IdleTimeout = orDefault(cfg.IdleTimeout, 5*time.Minute)
+	cfg.KeyCheck = orDefault(cfg.KeyCheck, time.Minute)
 	cfg.WrongKeyDelay = orDefault(cfg.WrongKeyDelay, time.Second)
 	if cfg.WrongKeys == 0 {
 		cfg.WrongKeys = 100
@@ -320,9 +322,12 @@ func (s *Server) connection(ctx context.Context, c net.Conn, from netip.Prefix, 
 	log.Info("sftp connected", "client", fmt.Sprintf("%.64s", sc.ClientVersion()))
 	defer log.Info("sftp disconnected")
 
+	connected, cancel := context.WithCancel(ctx)
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
+	defer cancel()
 	defer func() { _ = sc.Close() }() // before the wait: it ends the sessions
+	sessions.Go(func() { s.recheck(connected, log, sc.Permissions, func() { _ = c.Close() }) })
 	slots := make(chan struct{}, maxSessions)
 	for ch := range channels {
 		if ch.ChannelType() != "session" {
