@@ -297,6 +297,37 @@ func TestConnectionLimits(t *testing.T) {
 	storetest.Until(t, "room", func() bool { return in("demo") })
 }
 
+// Whoever does not log in, from however many addresses, leaves half of the room to those who have.
+func TestStrangersLeaveHalfOfTheRoom(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	r.cfg.MaxConnections, r.cfg.LoginGrace = 8, time.Hour
+	r.start()
+	loggedIn := func() {
+		storetest.Until(t, "the login to be known", func() bool { r.srv.mu.Lock(); defer r.srv.mu.Unlock(); return len(r.srv.handshakes) == 0 })
+	}
+	for range 3 {
+		r.connect("demo")
+		loggedIn()
+	}
+	var greeted []net.Conn
+	for i := range 8 {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i+1))}}
+		conn, err := dialer.Dial("tcp", r.addr)
+		try(t, err)
+		defer func() { _ = conn.Close() }()
+		try(t, conn.SetDeadline(time.Now().Add(deadline)))
+		if _, err := io.ReadFull(conn, make([]byte, 4)); err == nil {
+			greeted = append(greeted, conn)
+		}
+	}
+	if len(greeted) != 4 {
+		t.Errorf("%d strangers have room, want 4", len(greeted))
+	}
+	try(t, greeted[0].Close())
+	storetest.Until(t, "room for another", func() bool { _, _, err := r.login("demo", r.keys["demo"]); return err == nil })
+}
+
 // A connection over the app's limit leaves nothing behind, whatever it sends at once. Not parallel: it counts goroutines.
 func TestRefusedConnectionLeavesNothing(t *testing.T) {
 	r := newRig(t, Settings{})

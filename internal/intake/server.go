@@ -66,7 +66,7 @@ type Config struct {
 	Log     *slog.Logger // nil means slog.Default()
 	Metrics prometheus.Registerer
 
-	MaxConnections       int           // in all, logged in or not; default 256
+	MaxConnections       int           // in all, at most half of them not logged in; default 256
 	MaxConnectionsPerApp int           // default 32
 	LoginGrace           time.Duration // to finish logging in; default 20 s
 	IdleTimeout          time.Duration // without a byte either way; default 5 min
@@ -112,6 +112,7 @@ type Server struct {
 	trees      map[string]*tree      // by appID
 	conns      map[net.Conn]struct{} // open, logged in or not
 	handshakes map[netip.Prefix]int  // connections that have not logged in, by address
+	strangers  int                   // the same, of all addresses
 	perApp     map[string]int        // logged-in connections by appID
 	ctx        context.Context       // of Serve; nil before
 	work       sync.WaitGroup        // connections and watchers
@@ -256,8 +257,10 @@ func (s *Server) accept(ctx context.Context, c net.Conn) {
 		_ = c.Close()
 		return
 	}
-	// Who has not logged in may not take the room of those who have: each address has a few handshakes at a time.
-	if len(s.conns) >= s.cfg.MaxConnections || s.handshakes[from] >= maxHandshakes || ctx.Err() != nil {
+	// Who has not logged in may not take the room of those who have: each address has a few handshakes at a time, and all of
+	// them half of the room.
+	crowded := len(s.conns) >= s.cfg.MaxConnections || s.strangers >= (s.cfg.MaxConnections+1)/2 || s.handshakes[from] >= maxHandshakes
+	if crowded || ctx.Err() != nil {
 		s.count.logins.WithLabelValues("crowded").Inc()
 		s.seldom.Do(func() {
 			s.cfg.Log.Warn("sftp connection refused", "remote", c.RemoteAddr().String(), "why", "too many connections")
@@ -267,9 +270,11 @@ func (s *Server) accept(ctx context.Context, c net.Conn) {
 	}
 	s.conns[c] = struct{}{}
 	s.handshakes[from]++
+	s.strangers++
 	loggedIn := sync.OnceFunc(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.strangers--
 		if s.handshakes[from]--; s.handshakes[from] == 0 {
 			delete(s.handshakes, from)
 		}
