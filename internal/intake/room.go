@@ -126,26 +126,22 @@ func (t *tree) dropSpent(ctx context.Context) {
 		return
 	}
 	set, err := t.settings(ctx)
-	var nos []string
-	if err == nil {
-		nos, err = t.cfg.Spent(ctx, t.app)
-	}
-	if err != nil {
-		if ctx.Err() == nil {
-			t.cfg.Log.Error("intake: which uploads are not kept any longer", "app", t.app, "err", err)
+	for i := 0; i < len(done) && err == nil; i++ {
+		no, final := set.requestNo(done[i])
+		if !final {
+			continue
 		}
-		return
-	}
-	spent := make(map[string]bool, len(nos))
-	for _, no := range nos {
-		spent[no] = true
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, n := range done {
-		no, final := set.requestNo(n)
-		if f := t.peek(n); final && spent[no] && f.State == taken && f.writer == nil {
-			t.removeTaken(n)
+		var spent bool
+		if spent, err = t.cfg.Spent(ctx, t.app, no); !spent || err != nil {
+			continue
 		}
+		t.mu.Lock()
+		if f := t.peek(done[i]); f.State == taken && f.writer == nil {
+			t.removeTaken(done[i])
+		}
+		t.mu.Unlock()
+	}
+	if err != nil && ctx.Err() == nil {
+		t.cfg.Log.Error("intake: which uploads are not kept any longer", "app", t.app, "err", err)
 	}
 }

@@ -53,9 +53,9 @@ type Config struct {
 	Results    func(ctx context.Context, appID string) ([]ResultFile, error)
 	OpenResult func(ctx context.Context, appID, name string) (ResultFile, io.ReaderAt, error)
 
-	// Spent lists the requestNos of which nothing, or not all, is kept any longer: what the app has left of them in /upload
-	// goes as well, sooner or later. Optional.
-	Spent func(ctx context.Context, appID string) ([]string, error)
+	// Spent says whether nothing, or not all, is kept any longer of a requestNo: what the app has left of it in /upload goes
+	// as well, sooner or later. It is asked about what is there, one by one. Optional.
+	Spent func(ctx context.Context, appID, requestNo string) (bool, error)
 
 	// Now is the clock by which uploads come to rest. Nil means time.Now.
 	Now func() time.Time

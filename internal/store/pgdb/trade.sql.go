@@ -459,32 +459,6 @@ func (q *Queries) ListRowsOfItem(ctx context.Context, arg ListRowsOfItemParams) 
 	return items, nil
 }
 
-const listSpentFiles = `-- name: ListSpentFiles :many
-SELECT f.request_no FROM trade_file f WHERE f.app_id = $1 AND (f.erased_at > 0 OR f.redacted_at > 0)
-    AND NOT EXISTS (SELECT 1 FROM trade_file n WHERE n.app_id = f.app_id AND n.request_no = f.request_no AND n.attempt > f.attempt)
-`
-
-// Under which numbers the newest attempt was erased or redacted.
-func (q *Queries) ListSpentFiles(ctx context.Context, appID string) ([]string, error) {
-	rows, err := q.db.Query(ctx, listSpentFiles, appID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var request_no string
-		if err := rows.Scan(&request_no); err != nil {
-			return nil, err
-		}
-		items = append(items, request_no)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const listTradeParts = `-- name: ListTradeParts :many
 SELECT file_id, no, seller_id, currency, total_rows, accepted_rows, rejected_rows FROM trade_part WHERE file_id = $1 ORDER BY seller_id, currency
 `
