@@ -41,9 +41,9 @@ const (
 func (t *tree) watch(ctx context.Context) {
 	spent := time.NewTicker(spentEach)
 	defer spent.Stop()
+	wake := t.cfg.Wake()
 	t.dropSpent(ctx)
 	for ctx.Err() == nil {
-		wake := t.cfg.Wake() // before the clock is read, so that no move is missed
 		wait := min(t.takeComplete(ctx), t.deliver(ctx))
 		var timer <-chan time.Time
 		if wait < never {
@@ -53,6 +53,7 @@ func (t *tree) watch(ctx context.Context) {
 		case <-ctx.Done():
 		case <-t.kick:
 		case <-wake:
+			wake = t.cfg.Wake() // before the clock is read, so that no move is missed
 			t.dropSpent(ctx)
 		case <-spent.C:
 			t.dropSpent(ctx)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,6 +123,37 @@ func TestSpentUploadsGo(t *testing.T) {
 	put(t, c, "/upload/TDU-1.csv", "TDU-1 again")
 	r.quiet()
 	r.next("TDU-1", "TDU-1 again")
+}
+
+// A moved clock is seen whatever else there is to do.
+func TestMoveBesideOtherWork(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	var asked atomic.Int64
+	r.cfg.Spent = func(context.Context, string, string) (bool, error) {
+		asked.Add(1)
+		return false, nil
+	}
+	complete, begun, end := r.cfg.Complete, make(chan struct{}), make(chan struct{})
+	r.cfg.Complete = func(ctx context.Context, u Upload) error {
+		begun <- struct{}{}
+		<-end
+		return complete(ctx, u)
+	}
+	r.start()
+	c, _ := r.connect("demo")
+	for i := range 8 {
+		no := fmt.Sprintf("TDU-%d", i)
+		put(t, c, "/upload/"+no+".csv", no)
+		r.quiet()
+		<-begun
+		before := asked.Load()
+		put(t, c, "/upload/other.csv.part", "other work")
+		r.clock.move(time.Hour)
+		end <- struct{}{}
+		r.next(no, no)
+		storetest.Until(t, "the move to be seen", func() bool { return asked.Load() > before })
+	}
 }
 
 func TestFullDisk(t *testing.T) {
