@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -211,12 +212,12 @@ func TestResultIsServedFromElsewhere(t *testing.T) {
 			return open(ctx, app, name)
 		}
 	}
-	r.cfg.Results = func(ctx context.Context, app string) ([]ResultFile, error) {
+	r.cfg.Results = func(ctx context.Context, app, after string, most int) ([]ResultFile, error) {
 		select {
 		case err := <-broken:
 			return nil, err
 		default:
-			return list(ctx, app)
+			return list(ctx, app, after, most)
 		}
 	}
 	r.start()
@@ -250,6 +251,40 @@ func TestResultIsServedFromElsewhere(t *testing.T) {
 	}
 }
 
+// /result grows without bound: an open folder holds one page of it.
+func TestResultsAreListedInPages(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	list := r.cfg.Results
+	var pages atomic.Int64
+	r.cfg.Results = func(ctx context.Context, app, after string, most int) ([]ResultFile, error) {
+		pages.Add(1)
+		if most > 100 {
+			t.Errorf("%d are asked for at once", most)
+		}
+		return list(ctx, app, after, most)
+	}
+	r.start()
+	var want []string
+	for i := range 300 {
+		want = append(want, fmt.Sprintf("TDU-%03d_summary.json", i))
+		r.result("demo", want[i], "{}")
+	}
+	r.result("other", "TDU-301_summary.json", "{}")
+	c, _ := r.connect("demo")
+	for range maxHandles + 1 { // it closes what it opens
+		if got := listed(t, c, "/result"); !slices.Equal(got, want) {
+			t.Fatalf("listed %d: %v", len(got), got)
+		}
+	}
+	if n := pages.Load(); n != 4*(maxHandles+1) {
+		t.Errorf("%d pages were asked for, want 4 each time", n)
+	}
+	if _, err := c.ReadDir("/result/TDU-001_summary.json"); !failed(err) {
+		t.Errorf("listing a file: %v", err)
+	}
+}
+
 // PostgreSQL's missing socket is a missing file as well, and no answer to whether there is a result.
 func TestAbsentDatabaseIsNoMissingResult(t *testing.T) {
 	t.Parallel()
@@ -258,7 +293,7 @@ func TestAbsentDatabaseIsNoMissingResult(t *testing.T) {
 	r.cfg.OpenResult = func(context.Context, string, string) (ResultFile, io.ReaderAt, error) {
 		return ResultFile{}, nil, absent
 	}
-	r.cfg.Results = func(context.Context, string) ([]ResultFile, error) { return nil, absent }
+	r.cfg.Results = func(context.Context, string, string, int) ([]ResultFile, error) { return nil, absent }
 	log, _ := r.watch()
 	r.start()
 	c, _ := r.connect("demo")

@@ -48,9 +48,9 @@ type Config struct {
 	// a repeat by (AppID, RequestNo, SHA256).
 	Complete func(ctx context.Context, u Upload) error
 
-	// Results lists what an app finds in /result. OpenResult opens one file of it, from which many goroutines may read at
-	// once; its error is fs.ErrNotExist when there is none of that name.
-	Results    func(ctx context.Context, appID string) ([]ResultFile, error)
+	// Results lists what an app finds in /result, by name: at most so many of those that come after a name. OpenResult opens
+	// one file of it, from which many goroutines may read at once; its error is fs.ErrNotExist when there is none of that name.
+	Results    func(ctx context.Context, appID, after string, most int) ([]ResultFile, error)
 	OpenResult func(ctx context.Context, appID, name string) (ResultFile, io.ReaderAt, error)
 
 	// Spent says whether nothing, or not all, is kept any longer of a requestNo: what the app has left of it in /upload goes

@@ -321,8 +321,8 @@ func (s *Server) intake(ctx context.Context, cfg Config, reg prometheus.Register
 			}
 			return newest.ErasedAt > 0 || newest.RedactedAt > 0, err
 		},
-		Results: func(ctx context.Context, appID string) ([]intake.ResultFile, error) {
-			rows, err := importer.Results(ctx, appID)
+		Results: func(ctx context.Context, appID, after string, most int) ([]intake.ResultFile, error) {
+			rows, err := importer.Results(ctx, appID, after, most)
 			files := make([]intake.ResultFile, len(rows))
 			for i, r := range rows {
 				files[i] = intake.ResultFile{Name: r.Name, Size: r.Size, ModTime: store.Time(r.WrittenAt)}

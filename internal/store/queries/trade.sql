@@ -78,9 +78,9 @@ DELETE FROM result_file WHERE content_id = sqlc.arg(content_id);
 -- name: GetResultFile :one
 SELECT * FROM result_file WHERE app_id = sqlc.arg(app_id) AND name = sqlc.arg(name);
 
--- name: ListResultFiles :many
+-- name: PageResultFiles :many
 SELECT r.name, r.written_at, c.size FROM result_file r JOIN content c ON c.id = r.content_id
-WHERE r.app_id = sqlc.arg(app_id) ORDER BY r.name;
+WHERE r.app_id = sqlc.arg(app_id) AND r.name > sqlc.arg(after) ORDER BY r.name LIMIT sqlc.arg(most);
 
 -- What is booked of one seller, order and sku. Of rows with one identity that of newest_no counts.
 -- name: ListRowsOfItem :many
