@@ -78,6 +78,24 @@ func TestFiles(t *testing.T) {
 	})
 }
 
+// PostgreSQL's missing socket is a missing file as well, and no answer about the error file.
+func TestErrorFileWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	r := withApp(t, storetest.SQLite, store.Settings{AutoApprove: true})
+	r.trades("T-1", "S1", "100.00") // a seller who is not bound
+	f := must(r, r.Files, FilesFilter{Status: "FAILED"}).Items[0]
+	proxy, through := storetest.StartSocketProxy(t, storetest.Postgres.New(t))
+	db, err := store.Open(t.Context(), store.Config{Database: through, Clock: r.e.DB.Clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	r.im.DB = db
+	proxy.Close()
+	_, err = r.FileErrors(r.Context(), f.ID)
+	r.refused(err, 503)
+}
+
 func TestShares(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
 		t.Parallel()

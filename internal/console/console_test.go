@@ -298,6 +298,20 @@ func (r *rig) errorLink(requestNo string, errorsID int64) string {
 	return strings.TrimPrefix(r.engine.ErrorLink(f), publicURL)
 }
 
+// PostgreSQL's missing socket is a missing file as well, and does not make a link dead.
+func TestErrorFileWithoutDatabase(t *testing.T) {
+	r := newRig(t, storetest.SQLite, publicURL, "{}", false)
+	proxy, through := storetest.StartSocketProxy(t, storetest.Postgres.New(t))
+	db, err := store.Open(t.Context(), store.Config{Database: through, Clock: r.db.Clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	r.files.DB = db
+	proxy.Close()
+	expect(t, r.visitor().get(r.errorLink("T-1", 7)), 503)
+}
+
 func TestFaultsAreLoggedWithoutTheLink(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
 		r := newRig(t, engine, publicURL, "{}", false)

@@ -3,19 +3,25 @@ package intake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/storetest"
 )
 
@@ -206,12 +212,12 @@ func TestResultIsServedFromElsewhere(t *testing.T) {
 			return open(ctx, app, name)
 		}
 	}
-	r.cfg.Results = func(ctx context.Context, app string) ([]ResultFile, error) {
+	r.cfg.Results = func(ctx context.Context, app, after string, most int) ([]ResultFile, error) {
 		select {
 		case err := <-broken:
 			return nil, err
 		default:
-			return list(ctx, app)
+			return list(ctx, app, after, most)
 		}
 	}
 	r.start()
@@ -245,6 +251,65 @@ func TestResultIsServedFromElsewhere(t *testing.T) {
 	}
 }
 
+// /result grows without bound: an open folder holds one page of it.
+func TestResultsAreListedInPages(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	list := r.cfg.Results
+	var pages atomic.Int64
+	r.cfg.Results = func(ctx context.Context, app, after string, most int) ([]ResultFile, error) {
+		pages.Add(1)
+		if most > 100 {
+			t.Errorf("%d are asked for at once", most)
+		}
+		return list(ctx, app, after, most)
+	}
+	r.start()
+	var want []string
+	for i := range 300 {
+		want = append(want, fmt.Sprintf("TDU-%03d_summary.json", i))
+		r.result("demo", want[i], "{}")
+	}
+	r.result("other", "TDU-301_summary.json", "{}")
+	c, _ := r.connect("demo")
+	for range maxHandles + 1 { // it closes what it opens
+		if got := listed(t, c, "/result"); !slices.Equal(got, want) {
+			t.Fatalf("listed %d: %v", len(got), got)
+		}
+	}
+	if n := pages.Load(); n != 4*(maxHandles+1) {
+		t.Errorf("%d pages were asked for, want 4 each time", n)
+	}
+	if _, err := c.ReadDir("/result/TDU-001_summary.json"); !failed(err) {
+		t.Errorf("listing a file: %v", err)
+	}
+}
+
+// PostgreSQL's missing socket is a missing file as well, and no answer to whether there is a result.
+func TestAbsentDatabaseIsNoMissingResult(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	absent := fmt.Errorf("%w: %w", store.ErrDatabase, &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.ENOENT)})
+	r.cfg.OpenResult = func(context.Context, string, string) (ResultFile, io.ReaderAt, error) {
+		return ResultFile{}, nil, absent
+	}
+	r.cfg.Results = func(context.Context, string, string, int) ([]ResultFile, error) { return nil, absent }
+	log, _ := r.watch()
+	r.start()
+	c, _ := r.connect("demo")
+	_, opened := c.Open("/result/TDU-1_summary.json")
+	_, described := c.Stat("/result/TDU-1_summary.json")
+	_, listing := c.ReadDir("/result")
+	for what, err := range map[string]error{"open": opened, "stat": described, "list": listing} {
+		if !failed(err) || !strings.Contains(err.Error(), "try again later") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if n := log.count("database fault"); n != 3 {
+		t.Errorf("%d of 3 faults are logged", n)
+	}
+}
+
 func TestConnectionLimits(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Settings{})
@@ -265,6 +330,128 @@ func TestConnectionLimits(t *testing.T) {
 	}
 	try(t, conn.Close())
 	storetest.Until(t, "room", func() bool { return in("demo") })
+}
+
+// Whoever does not log in, from however many addresses, leaves half of the room to those who have.
+func TestStrangersLeaveHalfOfTheRoom(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	r.cfg.MaxConnections, r.cfg.LoginGrace = 8, time.Hour
+	r.start()
+	loggedIn := func() {
+		storetest.Until(t, "the login to be known", func() bool { r.srv.mu.Lock(); defer r.srv.mu.Unlock(); return len(r.srv.handshakes) == 0 })
+	}
+	for range 3 {
+		r.connect("demo")
+		loggedIn()
+	}
+	var greeted []net.Conn
+	for i := range 8 {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i+1))}}
+		conn, err := dialer.Dial("tcp", r.addr)
+		try(t, err)
+		defer func() { _ = conn.Close() }()
+		try(t, conn.SetDeadline(time.Now().Add(deadline)))
+		if _, err := io.ReadFull(conn, make([]byte, 4)); err == nil {
+			greeted = append(greeted, conn)
+		}
+	}
+	if len(greeted) != 4 {
+		t.Errorf("%d strangers have room, want 4", len(greeted))
+	}
+	try(t, greeted[0].Close())
+	storetest.Until(t, "room for another", func() bool { _, _, err := r.login("demo", r.keys["demo"]); return err == nil })
+}
+
+// A connection over the app's limit leaves nothing behind, whatever it sends at once. Not parallel: it counts goroutines.
+func TestRefusedConnectionLeavesNothing(t *testing.T) {
+	r := newRig(t, Settings{})
+	r.cfg.MaxConnectionsPerApp = 1
+	r.start()
+	r.connect("demo")
+	loops := func() int {
+		stacks := make([]byte, 8<<20)
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "ssh.(*mux).loop")
+	}
+	before := loops()
+	for range 50 {
+		conn, err := net.Dial("tcp", r.addr)
+		try(t, err)
+		sc, _, _, err := ssh.NewClientConn(conn, r.addr, &ssh.ClientConfig{
+			User:            "demo",
+			Auth:            []ssh.AuthMethod{ssh.PublicKeys(r.keys["demo"])},
+			HostKeyCallback: ssh.FixedHostKey(r.cfg.HostKey.PublicKey()),
+		})
+		if err == nil {
+			for range 200 {
+				if _, _, err := sc.SendRequest("x", false, nil); err != nil {
+					break
+				}
+			}
+		}
+		_ = conn.Close()
+	}
+	storetest.Until(t, "the refused connections to be gone", func() bool { return loops() <= before })
+}
+
+// A key that is retired ends what it has opened, wherever that is; that the keys cannot be looked up does not.
+func TestRetiredKeyEndsItsConnections(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	r.cfg.KeyCheck = 10 * time.Millisecond
+	second, _ := newKey(t)
+	var mu sync.Mutex
+	keys, away, asked := []ssh.PublicKey{r.keys["demo"].PublicKey(), second.PublicKey()}, error(nil), 0 // guarded by mu
+	r.cfg.Keys = func(context.Context, string) ([]ssh.PublicKey, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked++
+		if away != nil {
+			return nil, away
+		}
+		return keys, nil
+	}
+	set := func(err error, now ...ssh.PublicKey) {
+		mu.Lock()
+		defer mu.Unlock()
+		keys, away, asked = now, err, 0
+	}
+	again := func(n int) {
+		storetest.Until(t, "the keys to be looked up again", func() bool { mu.Lock(); defer mu.Unlock(); return asked >= n })
+	}
+	r.start()
+	c, _ := r.connect("demo")
+	other, _, err := r.login("demo", second)
+	try(t, err)
+	begin(t, c, "/upload/TDU-1.csv", "half")
+	set(errors.New("database away"))
+	again(6)
+	put(t, c, "/upload/TDU-2.csv.part", "the connection is still there")
+
+	set(nil, second.PublicKey())
+	cut := make(chan error, 1)
+	go func() { cut <- c.Wait() }()
+	select {
+	case <-cut:
+	case <-time.After(deadline):
+		t.Fatal("a retired key goes on")
+	}
+	r.ended("demo", "TDU-1.csv")
+	again(3)
+	f, err := other.OpenFile("/upload/TDU-1.csv", os.O_WRONLY) // the other key is none of it
+	try(t, err)
+	_, err = f.WriteAt([]byte(" whole"), 4)
+	try(t, errors.Join(err, f.Close()))
+	r.quiet()
+	r.next("TDU-1", "half whole")
+
+	set(nil) // as of a disabled app
+	go func() { cut <- other.Wait() }()
+	select {
+	case <-cut:
+	case <-time.After(deadline):
+		t.Fatal("a disabled app goes on")
+	}
 }
 
 func TestLoginGrace(t *testing.T) {

@@ -39,11 +39,11 @@ const (
 
 // watch completes uploads until ctx ends. Rest is measured on Config.Now; the timer only says when to look again.
 func (t *tree) watch(ctx context.Context) {
-	spent := time.NewTicker(spentEach)
-	defer spent.Stop()
-	t.dropSpent(ctx)
+	tidy := time.NewTicker(tidyEach)
+	defer tidy.Stop()
+	wake := t.cfg.Wake()
+	t.tidy(ctx)
 	for ctx.Err() == nil {
-		wake := t.cfg.Wake() // before the clock is read, so that no move is missed
 		wait := min(t.takeComplete(ctx), t.deliver(ctx))
 		var timer <-chan time.Time
 		if wait < never {
@@ -53,9 +53,10 @@ func (t *tree) watch(ctx context.Context) {
 		case <-ctx.Done():
 		case <-t.kick:
 		case <-wake:
-			t.dropSpent(ctx)
-		case <-spent.C:
-			t.dropSpent(ctx)
+			wake = t.cfg.Wake() // before the clock is read, so that no move is missed
+			t.tidy(ctx)
+		case <-tidy.C:
+			t.tidy(ctx)
 		case <-timer:
 		}
 	}
@@ -123,27 +124,10 @@ func (t *tree) candidates() []string {
 // judge takes the upload if it is complete; if only time is missing it returns how much.
 func (t *tree) judge(set Settings, name, no string) (time.Duration, error) {
 	t.mu.Lock()
-	f, digest := t.file(name), t.peek(name+digestSuffix)
-	turn := [2]uint64{f.turn, digest.turn}
+	wait := t.due(set, name)
+	digest := t.peek(name + digestSuffix)
+	turn := [2]uint64{t.peek(name).turn, digest.turn}
 	proves := digest.State == closed
-	wait := never
-	switch {
-	case f.writer != nil, f.State == taken, f.judged == turn:
-	case proves: // the digest alone decides
-		wait = 0
-	case f.State != closed:
-	case t.peek(name+doneSuffix).State == closed:
-		wait = 0
-	case set.RequireMarker:
-	case f.Renamed:
-		wait = 0
-	default:
-		now := t.cfg.Now()
-		if now.Before(f.Since) { // the clock was moved back
-			f.Since = now
-		}
-		wait = max(0, set.Quiet-now.Sub(f.Since))
-	}
 	t.mu.Unlock()
 	if wait > 0 {
 		return wait, nil
@@ -165,7 +149,7 @@ func (t *tree) judge(set Settings, name, no string) (time.Duration, error) {
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f = t.file(name)
+	f := t.file(name)
 	if turn != [2]uint64{f.turn, t.peek(name + digestSuffix).turn} {
 		return never, nil // begun anew; that has kicked the watcher
 	}
@@ -176,6 +160,31 @@ func (t *tree) judge(set Settings, name, no string) (time.Duration, error) {
 	}
 	h := &handover{RequestNo: no, Name: name, Size: info.Size(), ModTime: info.ModTime(), SHA256: sum}
 	return never, t.take(h)
+}
+
+// due is how long until an upload is complete, by what is known of it; never, when only its client can make it so. The caller
+// holds t.mu.
+func (t *tree) due(set Settings, name string) time.Duration {
+	f, digest := t.peek(name), t.peek(name+digestSuffix)
+	switch {
+	case f.writer != nil, f.State == taken, f.judged == [2]uint64{f.turn, digest.turn}:
+		return never
+	case digest.State == closed: // the digest alone decides
+		return 0
+	case f.State != closed:
+		return never
+	case t.peek(name+doneSuffix).State == closed:
+		return 0
+	case set.RequireMarker:
+		return never
+	case f.Renamed:
+		return 0
+	}
+	now := t.cfg.Now()
+	if now.Before(f.Since) { // the clock was moved back
+		t.file(name).Since, f.Since = now, now
+	}
+	return max(0, set.Quiet-now.Sub(f.Since))
 }
 
 // sum reads and syncs a file.

@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -287,6 +288,76 @@ func TestGapIsNotWhole(t *testing.T) {
 	}
 	r.quiet()
 	r.nothing()
+}
+
+// What is written twice fills no gap; what comes out of order, and twice, leaves none.
+func TestGapBesideBytesWrittenTwice(t *testing.T) {
+	t.Parallel()
+	r := start(t, Settings{})
+	c, _ := r.connect("demo")
+	f := begin(t, c, "/upload/TDU-1.csv", "head")
+	at := func(off int64, text string) {
+		t.Helper()
+		_, err := f.WriteAt([]byte(text), off)
+		try(t, err)
+	}
+	at(0, "head")
+	at(8, "tail")
+	if err := f.Close(); !failed(err) {
+		t.Errorf("closing a file with a gap: %v", err)
+	}
+	r.quiet()
+	r.nothing()
+
+	f = begin(t, c, "/upload/TDU-1.csv", "")
+	at(8, "tail")
+	at(2, "ad body")
+	at(0, "head")
+	try(t, f.Close())
+	r.quiet()
+	r.next("TDU-1", "head bodyail")
+}
+
+func TestSpans(t *testing.T) {
+	t.Parallel()
+	var s spans
+	for _, step := range []struct {
+		do   func()
+		want string
+	}{
+		{func() { s.add(span{5, 5}) }, "[]"},
+		{func() { s.add(span{10, 20}) }, "[{10 20}]"},
+		{func() { s.add(span{10, 20}) }, "[{10 20}]"},
+		{func() { s.add(span{30, 40}) }, "[{10 20} {30 40}]"},
+		{func() { s.add(span{0, 5}) }, "[{0 5} {10 20} {30 40}]"},
+		{func() { s.add(span{5, 8}) }, "[{0 8} {10 20} {30 40}]"},
+		{func() { s.add(span{19, 31}) }, "[{0 8} {10 40}]"},
+		{func() { s.add(span{12, 14}) }, "[{0 8} {10 40}]"},
+		{func() { s.add(span{50, 60}) }, "[{0 8} {10 40} {50 60}]"},
+		{func() { s.shorten(70) }, "[{0 8} {10 40} {50 60}]"},
+		{func() { s.shorten(30) }, "[{0 8} {10 30}]"},
+		{func() { s.add(span{7, 11}) }, "[{0 30}]"},
+		{func() { s.shorten(0) }, "[]"},
+	} {
+		step.do()
+		if got := fmt.Sprint(s); got != step.want {
+			t.Fatalf("got %s, want %s", got, step.want)
+		}
+	}
+	for size, want := range map[int64]bool{0: true, 1: false} {
+		if s.reach(size) != want {
+			t.Errorf("nothing reaches %d: %v", size, !want)
+		}
+	}
+	for i := range int64(maxSpans) {
+		s.add(span{2 * i, 2*i + 1})
+	}
+	if s.add(span{1 << 20, 1<<20 + 1}) || len(s) != maxSpans {
+		t.Errorf("%d spans are kept", len(s))
+	}
+	if !s.add(span{0, 2 * maxSpans}) || !s.reach(2*maxSpans) || s.reach(2*maxSpans+1) {
+		t.Errorf("all gaps filled: %v", s)
+	}
 }
 
 func TestNewestWriterWins(t *testing.T) {

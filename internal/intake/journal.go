@@ -54,6 +54,7 @@ type record struct {
 	Since   time.Time // in this state, by Config.Now
 	Renamed bool      // got its final name from a temporary one
 	Shown   time.Time // the modification time that the client gave it, for clients to see; zero: it gave none
+	Before  *record   `json:",omitempty"` // of the file that a rename was about to replace; on disk alone
 }
 
 // file is a record and what lives only in memory.
@@ -124,6 +125,10 @@ func (t *tree) load() error {
 		var r record
 		err := t.readJSON(path.Join(filesDir, j), &r)
 		info, statErr := t.stat(name)
+		if err == nil && statErr == nil && !r.describes(info) && r.Before != nil { // stopped before the rename
+			r = *r.Before
+		}
+		r.Before = nil
 		if err != nil || statErr != nil || !r.describes(info) {
 			if err := t.root.Remove(path.Join(filesDir, j)); err != nil {
 				return err
@@ -204,6 +209,19 @@ func (t *tree) note(name string, r record) error {
 	t.file(name).record = r
 	t.changed(name)
 	return nil
+}
+
+// restore takes back what is known about name, in memory even if the disk is full. The caller holds t.mu.
+func (t *tree) restore(name string, r record) {
+	if r.State == unknown {
+		t.forget(name)
+		return
+	}
+	if err := t.note(name, r); err != nil {
+		t.cfg.Log.Error("intake journal", "app", t.app, "file", name, "err", err)
+		t.file(name).record = r
+		t.changed(name)
+	}
 }
 
 // forget makes a file unknown. The caller holds t.mu. A record that could not be removed is harmless once the file

@@ -9,13 +9,18 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 )
 
-// appExtension is where a login's permissions carry the app that was proven, which is the only name used afterwards.
-const appExtension = "app"
+// Where a login's permissions carry the app that was proven, which is the only name used afterwards, and the fingerprint of
+// the key that proved it.
+const (
+	appExtension = "app"
+	keyExtension = "key"
+)
 
 var errLogin = errors.New("this key may not log in as this user")
 
@@ -100,7 +105,32 @@ func (s *Server) permit(ctx context.Context, app string, key ssh.PublicKey) (*ss
 	if found == 0 {
 		return nil, errLogin
 	}
-	return &ssh.Permissions{Extensions: map[string]string{appExtension: app}}, nil
+	return &ssh.Permissions{Extensions: map[string]string{appExtension: app, keyExtension: ssh.FingerprintSHA256(key)}}, nil
+}
+
+// recheck ends a connection whose key has been retired, or whose app has been disabled, since it logged in. That the keys
+// cannot be looked up is no answer.
+func (s *Server) recheck(ctx context.Context, log *slog.Logger, p *ssh.Permissions, end func()) {
+	tick := time.NewTicker(s.cfg.KeyCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		keys, err := s.cfg.Keys(ctx, p.Extensions[appExtension])
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			s.seldom.Do(func() { log.Error("sftp key not looked up again", "err", err) })
+		case !slices.ContainsFunc(keys, func(k ssh.PublicKey) bool { return ssh.FingerprintSHA256(k) == p.Extensions[keyExtension] }):
+			log.Warn("sftp connection ended", "why", "its key was retired or its app disabled")
+			end()
+			return
+		}
+	}
 }
 
 // sshConfig allows public keys only, and only algorithms without known weakness: no SHA-1, no CBC, no finite-field

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pkg/sftp"
 )
 
 func TestRestartBetweenCloseAndHandOver(t *testing.T) {
@@ -130,6 +132,70 @@ func TestCrashInTake(t *testing.T) {
 		r.nothing()
 		r.stop()
 		r.start()
+		r.nothing()
+		r.stop()
+	}
+}
+
+// A closed upload that another should have replaced is still there when that fails.
+func TestReplacingFails(t *testing.T) {
+	t.Parallel()
+	for name, replace := range map[string]func(c *sftp.Client) error{
+		"rename": func(c *sftp.Client) error { return c.PosixRename("/upload/new.part", "/upload/TDU-1.csv") },
+		"put": func(c *sftp.Client) error {
+			_, err := c.Create("/upload/TDU-1.csv")
+			return err
+		},
+		"resume": func(c *sftp.Client) error {
+			_, err := c.OpenFile("/upload/TDU-1.csv", os.O_WRONLY)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t, Settings{RequireMarker: true})
+			c, _ := r.connect("demo")
+			put(t, c, "/upload/TDU-1.csv", "first")
+			put(t, c, "/upload/new.part", "second")
+			tmp := filepath.Join(r.cfg.Dir, "demo", "intake", "tmp")
+			try(t, os.Remove(tmp)) // nothing can be noted, as on a full disk
+			if err := replace(c); err == nil {
+				t.Fatal("it did not fail")
+			}
+			try(t, os.Mkdir(tmp, 0o700))
+			put(t, c, "/upload/TDU-1.csv.done", "")
+			r.next("TDU-1", "first")
+			try(t, c.PosixRename("/upload/new.part", "/upload/TDU-1.csv"))
+			put(t, c, "/upload/TDU-1.csv.done", "")
+			r.next("TDU-1", "second")
+		})
+	}
+}
+
+// The writes of a rename that replaces, each of them the last before a crash.
+func TestCrashInRename(t *testing.T) {
+	t.Parallel()
+	r := start(t, Settings{RequireMarker: true}) // so that nothing is taken before the crash
+	c, _ := r.connect("demo")
+	put(t, c, "/upload/TDU-1.csv", "first")
+	put(t, c, "/upload/TDU-1.csv.part", "second")
+	before := snapshot(t, r.cfg.Dir)
+	try(t, c.PosixRename("/upload/TDU-1.csv.part", "/upload/TDU-1.csv"))
+	after := snapshot(t, r.cfg.Dir)
+	r.stop()
+	r.set.RequireMarker = false
+	r.quiet()
+	for _, step := range []struct {
+		written, want string
+	}{{"", "first"}, {"intake/files/TDU-1.csv.json", "first"}, {"upload", "second"}, {"intake/files", "second"}} {
+		dir := before
+		if step.written != "" {
+			try(t, os.RemoveAll(filepath.Join(dir, "demo", step.written)))
+			copyTree(t, filepath.Join(after, "demo", step.written), filepath.Join(dir, "demo", step.written))
+		}
+		r.cfg.Dir = snapshot(t, dir)
+		r.start()
+		r.next("TDU-1", step.want)
 		r.nothing()
 		r.stop()
 	}

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,6 +19,35 @@ type ResultFile struct {
 
 func (f ResultFile) shown() entry {
 	return entry{name: f.Name, size: f.Size, mode: 0o400, mod: f.ModTime}
+}
+
+// results list /result, which nothing bounds, page by page.
+type results struct {
+	s     *session
+	after string // the name that was listed last
+}
+
+// ListAt lists what comes next: the library asks for one page after the other.
+func (l *results) ListAt(to []fs.FileInfo, _ int64) (n int, err error) {
+	defer guard(l.s.log, &err)
+	files, err := l.s.tree.cfg.Results(l.s.ctx, l.s.tree.app, l.after, len(to))
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range files {
+		to[n] = f.shown()
+		l.after = f.Name
+		n++
+	}
+	if n < len(to) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (l *results) Close() error {
+	l.s.open.release()
+	return nil
 }
 
 func (s *session) result(name string) (ResultFile, io.ReaderAt, error) {

@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -114,15 +115,16 @@ func newRig(t *testing.T, set Settings) *rig {
 		},
 		Settings: func(context.Context, string) (Settings, error) { return r.set, nil },
 		Complete: r.complete,
-		Results: func(_ context.Context, app string) (files []ResultFile, err error) {
+		Results: func(_ context.Context, app, after string, most int) (files []ResultFile, err error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			for name, content := range r.results {
-				if name, ok := strings.CutPrefix(name, app+"/"); ok {
+				if name, ok := strings.CutPrefix(name, app+"/"); ok && name > after {
 					files = append(files, ResultFile{name, int64(len(content)), r.clock.Now()})
 				}
 			}
-			return files, nil
+			slices.SortFunc(files, func(a, b ResultFile) int { return strings.Compare(a.Name, b.Name) })
+			return files[:min(most, len(files))], nil
 		},
 		OpenResult: func(_ context.Context, app, name string) (ResultFile, io.ReaderAt, error) {
 			r.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,8 +110,16 @@ func (t *tree) removeTaken(name string) (files, bytes int64) {
 	return files, bytes
 }
 
-// spentEach is how often uploads are looked for that are not kept any longer.
-const spentEach = 10 * time.Minute
+const (
+	tidyEach       = 10 * time.Minute    // how often uploads are looked for that are to go
+	unfinishedMost = 30 * 24 * time.Hour // since its last write, for an upload that only its client could complete
+)
+
+// tidy removes what nobody will ask for again.
+func (t *tree) tidy(ctx context.Context) {
+	t.dropSpent(ctx)
+	t.dropUnfinished(ctx)
+}
 
 // dropSpent removes uploads that were taken over and are not kept any longer.
 func (t *tree) dropSpent(ctx context.Context) {
@@ -126,26 +135,100 @@ func (t *tree) dropSpent(ctx context.Context) {
 		return
 	}
 	set, err := t.settings(ctx)
-	var nos []string
-	if err == nil {
-		nos, err = t.cfg.Spent(ctx, t.app)
-	}
-	if err != nil {
-		if ctx.Err() == nil {
-			t.cfg.Log.Error("intake: which uploads are not kept any longer", "app", t.app, "err", err)
+	for i := 0; i < len(done) && err == nil; i++ {
+		no, final := set.requestNo(done[i])
+		if !final {
+			continue
 		}
+		var spent bool
+		if spent, err = t.cfg.Spent(ctx, t.app, no); !spent || err != nil {
+			continue
+		}
+		t.mu.Lock()
+		if f := t.peek(done[i]); f.State == taken && f.writer == nil {
+			t.removeTaken(done[i])
+		}
+		t.mu.Unlock()
+	}
+	if err != nil && ctx.Err() == nil {
+		t.cfg.Log.Error("intake: which uploads are not kept any longer", "app", t.app, "err", err)
+	}
+}
+
+// dropUnfinished removes uploads that were never completed, with buyers' data in them, and markers that were left.
+func (t *tree) dropUnfinished(ctx context.Context) {
+	old, err := t.unwritten()
+	if err == nil && len(old) == 0 {
 		return
 	}
-	spent := make(map[string]bool, len(nos))
-	for _, no := range nos {
-		spent[no] = true
+	var set Settings
+	if err == nil {
+		set, err = t.settings(ctx)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, n := range done {
-		no, final := set.requestNo(n)
-		if f := t.peek(n); final && spent[no] && f.State == taken && f.writer == nil {
-			t.removeTaken(n)
+	if err == nil {
+		old, err = t.unwritten() // without those that were begun anew meanwhile
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			t.cfg.Log.Error("intake: which uploads were never completed", "app", t.app, "err", err)
+		}
+		return
+	}
+	for _, base := range old {
+		// The upload goes before the digest that keeps it from being taken.
+		names := []string{base, base + doneSuffix, base + digestSuffix}
+		if slices.ContainsFunc(names, func(n string) bool {
+			if _, err := t.stat(n); err != nil {
+				return false
+			}
+			f := t.peek(n)
+			_, final := set.requestNo(n)
+			return f.writer != nil || f.State == taken || final && t.due(set, n) < never
+		}) {
+			continue
+		}
+		for _, n := range names {
+			info, err := t.stat(n)
+			if err != nil {
+				continue
+			}
+			if err := t.root.Remove(path.Join(uploadDir, n)); err != nil {
+				t.cfg.Log.Error("intake: remove an upload that was never completed", "app", t.app, "file", n, "err", err)
+				break
+			}
+			t.vanished(n)
+			t.cfg.Log.Info("upload removed, which was never completed", "app", t.app, "file", n, "size", info.Size(), "written", info.ModTime())
 		}
 	}
+}
+
+// unwritten are the uploads that have not been written to for too long, by the disk's clock: a sandbox's may be anywhere. An
+// upload and its markers are as old as the newest of them.
+func (t *tree) unwritten() (old []string, err error) {
+	names, err := t.names(uploadDir)
+	if err != nil {
+		return nil, err
+	}
+	written := map[string]time.Time{}
+	for _, n := range names {
+		info, err := t.stat(n)
+		if err != nil { // gone meanwhile, or no file
+			continue
+		}
+		base, marker := strings.CutSuffix(n, doneSuffix)
+		if !marker {
+			base = strings.TrimSuffix(n, digestSuffix)
+		}
+		if at := info.ModTime(); at.After(written[base]) {
+			written[base] = at
+		}
+	}
+	for base, at := range written {
+		if time.Since(at) > unfinishedMost {
+			old = append(old, base)
+		}
+	}
+	return old, nil
 }

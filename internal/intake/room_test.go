@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,12 +94,13 @@ func TestTakenUploadsMakeRoom(t *testing.T) {
 func TestSpentUploadsGo(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Settings{})
-	spent := make(chan []string, 1)
-	spent <- nil
-	r.cfg.Spent = func(context.Context, string) ([]string, error) {
-		nos := <-spent
-		spent <- nos
-		return nos, nil
+	var spent sync.Map
+	r.cfg.Spent = func(_ context.Context, app, no string) (bool, error) {
+		if app != "demo" || !slices.Contains([]string{"TDU-1", "TDU-2", "TDU-3"}, no) {
+			t.Errorf("asked about %s of %s, which is not there", no, app)
+		}
+		_, is := spent.Load(no)
+		return is, nil
 	}
 	r.start()
 	c, _ := r.connect("demo")
@@ -107,8 +110,8 @@ func TestSpentUploadsGo(t *testing.T) {
 		r.next(no, no)
 	}
 	f := begin(t, c, "/upload/TDU-3.csv", "aga")
-	<-spent
-	spent <- []string{"TDU-1", "TDU-3", "TDU-9"}
+	spent.Store("TDU-1", true)
+	spent.Store("TDU-3", true)
 	r.clock.move(time.Hour)
 	storetest.Until(t, "TDU-1 to go", func() bool { return len(listed(t, c, "/upload")) == 2 })
 	if got := listed(t, c, "/upload"); !slices.Equal(got, []string{"TDU-2.csv", "TDU-3.csv"}) {
@@ -120,6 +123,120 @@ func TestSpentUploadsGo(t *testing.T) {
 	put(t, c, "/upload/TDU-1.csv", "TDU-1 again")
 	r.quiet()
 	r.next("TDU-1", "TDU-1 again")
+}
+
+// A moved clock is seen whatever else there is to do.
+func TestMoveBesideOtherWork(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	var asked atomic.Int64
+	r.cfg.Spent = func(context.Context, string, string) (bool, error) {
+		asked.Add(1)
+		return false, nil
+	}
+	complete, begun, end := r.cfg.Complete, make(chan struct{}), make(chan struct{})
+	r.cfg.Complete = func(ctx context.Context, u Upload) error {
+		begun <- struct{}{}
+		<-end
+		return complete(ctx, u)
+	}
+	r.start()
+	c, _ := r.connect("demo")
+	for i := range 8 {
+		no := fmt.Sprintf("TDU-%d", i)
+		put(t, c, "/upload/"+no+".csv", no)
+		r.quiet()
+		<-begun
+		before := asked.Load()
+		put(t, c, "/upload/other.csv.part", "other work")
+		r.clock.move(time.Hour)
+		end <- struct{}{}
+		r.next(no, no)
+		storetest.Until(t, "the move to be seen", func() bool { return asked.Load() > before })
+	}
+}
+
+// What was never completed goes 30 days after its last write; what is or will be complete, and what is under way, does not.
+func TestUnfinishedUploadsGo(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	log, _ := r.watch()
+	r.start()
+	c, conn := r.connect("demo")
+	cut := begin(t, c, "/upload/TDU-1.csv", "cut")
+	_ = conn.Close()
+	_ = cut.Close()
+	r.ended("demo", "TDU-1.csv")
+	c, _ = r.connect("demo")
+	put(t, c, "/upload/TDU-7.csv", "taken")
+	r.quiet()
+	r.next("TDU-7", "taken")
+	put(t, c, "/upload/TDU-2.csv.part", "not renamed")
+	put(t, c, "/upload/TDU-3.csv", "another digest")
+	put(t, c, "/upload/TDU-3.csv.sha256", "none")
+	put(t, c, "/upload/TDU-4.csv", "another digest")
+	put(t, c, "/upload/TDU-4.csv.sha256", "none, a day ago")
+	put(t, c, "/upload/TDU-5.csv.part", "not renamed, a day ago")
+	put(t, c, "/upload/TDU-6.csv.done", "")
+	put(t, c, "/upload/TDU-6.csv.sha256", "none")
+	begin(t, c, "/upload/TDU-8.csv.part", "under way")
+	r.nothing() // the digests have been compared
+	marks := r.mark
+	put(t, c, "/upload/TDU-9.csv", "closed")
+	for _, n := range []string{"TDU-1.csv", "TDU-7.csv", "TDU-2.csv.part", "TDU-3.csv", "TDU-3.csv.sha256", "TDU-4.csv", "TDU-6.csv.done", "TDU-6.csv.sha256", "TDU-8.csv.part", "TDU-9.csv"} {
+		r.age(n, unfinishedMost+time.Hour)
+	}
+	for _, n := range []string{"TDU-4.csv.sha256", "TDU-5.csv.part"} {
+		r.age(n, 24*time.Hour)
+	}
+	r.clock.move(time.Second)
+	want := []string{"TDU-4.csv", "TDU-4.csv.sha256", "TDU-5.csv.part", "TDU-7.csv", "TDU-8.csv.part", "TDU-9.csv"}
+	storetest.Until(t, "the old ones to go", func() bool { return len(listed(t, c, "/upload")) == len(want)+2*marks })
+	if got := listed(t, c, "/upload"); !slices.Equal(got[2*marks:], want) {
+		t.Errorf("there are %v", got)
+	}
+	for _, n := range []string{"TDU-1.csv", "TDU-2.csv.part", "TDU-3.csv", "TDU-3.csv.sha256", "TDU-6.csv.done", "TDU-6.csv.sha256"} {
+		if log.count("never completed\" app=demo file="+n+" ") != 1 {
+			t.Errorf("%s went without a word", n)
+		}
+	}
+	r.nothing()
+
+	// A server that was down for long takes what was closed before.
+	r.cfg.Metrics = nil // it has them already
+	r.stop()
+	r.quiet()
+	r.start()
+	r.next("TDU-9", "closed")
+	r.nothing()
+}
+
+func TestUnmarkedUploadsGo(t *testing.T) {
+	t.Parallel()
+	r := start(t, Settings{RequireMarker: true})
+	c, _ := r.connect("demo")
+	put(t, c, "/upload/TDU-1.csv", "without its marker")
+	put(t, c, "/upload/TDU-2.csv", "without its marker, a day ago")
+	r.age("TDU-1.csv", unfinishedMost+time.Hour)
+	r.age("TDU-2.csv", 24*time.Hour)
+	r.clock.move(time.Second)
+	storetest.Until(t, "TDU-1 to go", func() bool { return slices.Equal(listed(t, c, "/upload"), []string{"TDU-2.csv"}) })
+}
+
+// age makes a file of demo's as old as if it had been written and closed then.
+func (r *rig) age(name string, by time.Duration) {
+	r.t.Helper()
+	at := time.Now().Add(-by)
+	demo := filepath.Join(r.cfg.Dir, "demo")
+	try(r.t, os.Chtimes(filepath.Join(demo, "upload", name), at, at))
+	tree, err := r.srv.tree("demo")
+	try(r.t, err)
+	tree.mu.Lock()
+	defer tree.mu.Unlock()
+	if rec := tree.peek(name).record; rec.State != unknown {
+		rec.ModTime = at
+		try(r.t, tree.note(name, rec))
+	}
 }
 
 func TestFullDisk(t *testing.T) {

@@ -1,6 +1,6 @@
 // Package intake takes trade files in by SFTP and gives result files out. It decides when an upload is complete and
 // hands a stable copy of it over; what is inside a file, who the app is, what happens next and where results come from are
-// not its business: it knows no database, no trade rule and no envelope.
+// not its business: it knows no trade rule and no envelope, and of the database only what its faults look like.
 //
 // On disk each app has a folder of its own:
 //
@@ -48,14 +48,14 @@ type Config struct {
 	// a repeat by (AppID, RequestNo, SHA256).
 	Complete func(ctx context.Context, u Upload) error
 
-	// Results lists what an app finds in /result. OpenResult opens one file of it, from which many goroutines may read at
-	// once; its error is fs.ErrNotExist when there is none of that name.
-	Results    func(ctx context.Context, appID string) ([]ResultFile, error)
+	// Results lists what an app finds in /result, by name: at most so many of those that come after a name. OpenResult opens
+	// one file of it, from which many goroutines may read at once; its error is fs.ErrNotExist when there is none of that name.
+	Results    func(ctx context.Context, appID, after string, most int) ([]ResultFile, error)
 	OpenResult func(ctx context.Context, appID, name string) (ResultFile, io.ReaderAt, error)
 
-	// Spent lists the requestNos of which nothing, or not all, is kept any longer: what the app has left of them in /upload
-	// goes as well, sooner or later. Optional.
-	Spent func(ctx context.Context, appID string) ([]string, error)
+	// Spent says whether nothing, or not all, is kept any longer of a requestNo: what the app has left of it in /upload goes
+	// as well, sooner or later. It is asked about what is there, one by one. Optional.
+	Spent func(ctx context.Context, appID, requestNo string) (bool, error)
 
 	// Now is the clock by which uploads come to rest. Nil means time.Now.
 	Now func() time.Time
@@ -66,10 +66,11 @@ type Config struct {
 	Log     *slog.Logger // nil means slog.Default()
 	Metrics prometheus.Registerer
 
-	MaxConnections       int           // in all, logged in or not; default 256
+	MaxConnections       int           // in all, at most half of them not logged in; default 256
 	MaxConnectionsPerApp int           // default 32
 	LoginGrace           time.Duration // to finish logging in; default 20 s
 	IdleTimeout          time.Duration // without a byte either way; default 5 min
+	KeyCheck             time.Duration // how often it is looked up whether a connection's key still counts; default 1 min
 	WrongKeys            int           // after so many from one address it is barred; default 100, below zero never
 	WrongKeyDelay        time.Duration // of the answer to an address's eleventh and every later one; default 1 s
 	BarFor               time.Duration // how long; also how long a wrong key counts; default 10 min
@@ -111,6 +112,7 @@ type Server struct {
 	trees      map[string]*tree      // by appID
 	conns      map[net.Conn]struct{} // open, logged in or not
 	handshakes map[netip.Prefix]int  // connections that have not logged in, by address
+	strangers  int                   // the same, of all addresses
 	perApp     map[string]int        // logged-in connections by appID
 	ctx        context.Context       // of Serve; nil before
 	work       sync.WaitGroup        // connections and watchers
@@ -144,6 +146,7 @@ func New(cfg Config) (*Server, error) {
 	cfg.MaxConnectionsPerApp = orDefault(cfg.MaxConnectionsPerApp, 32)
 	cfg.LoginGrace = orDefault(cfg.LoginGrace, 20*time.Second)
 	cfg.IdleTimeout = orDefault(cfg.IdleTimeout, 5*time.Minute)
+	cfg.KeyCheck = orDefault(cfg.KeyCheck, time.Minute)
 	cfg.WrongKeyDelay = orDefault(cfg.WrongKeyDelay, time.Second)
 	if cfg.WrongKeys == 0 {
 		cfg.WrongKeys = 100
@@ -254,8 +257,10 @@ func (s *Server) accept(ctx context.Context, c net.Conn) {
 		_ = c.Close()
 		return
 	}
-	// Who has not logged in may not take the room of those who have: each address has a few handshakes at a time.
-	if len(s.conns) >= s.cfg.MaxConnections || s.handshakes[from] >= maxHandshakes || ctx.Err() != nil {
+	// Who has not logged in may not take the room of those who have: each address has a few handshakes at a time, and all of
+	// them half of the room.
+	crowded := len(s.conns) >= s.cfg.MaxConnections || s.strangers >= (s.cfg.MaxConnections+1)/2 || s.handshakes[from] >= maxHandshakes
+	if crowded || ctx.Err() != nil {
 		s.count.logins.WithLabelValues("crowded").Inc()
 		s.seldom.Do(func() {
 			s.cfg.Log.Warn("sftp connection refused", "remote", c.RemoteAddr().String(), "why", "too many connections")
@@ -265,9 +270,11 @@ func (s *Server) accept(ctx context.Context, c net.Conn) {
 	}
 	s.conns[c] = struct{}{}
 	s.handshakes[from]++
+	s.strangers++
 	loggedIn := sync.OnceFunc(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.strangers--
 		if s.handshakes[from]--; s.handshakes[from] == 0 {
 			delete(s.handshakes, from)
 		}
@@ -307,18 +314,25 @@ func (s *Server) connection(ctx context.Context, c net.Conn, from netip.Prefix, 
 
 	app := sc.Permissions.Extensions[appExtension]
 	log = log.With("app", app)
+	go ssh.DiscardRequests(requests)
 	if !s.enter(app) {
 		log.Warn("sftp connection refused", "why", "too many connections of this app")
+		_ = sc.Close()
+		for ch := range channels { // the library ends only when somebody has taken what it received
+			_ = ch.Reject(ssh.ResourceShortage, "too many connections of this app")
+		}
 		return
 	}
 	defer s.leave(app)
 	log.Info("sftp connected", "client", fmt.Sprintf("%.64s", sc.ClientVersion()))
 	defer log.Info("sftp disconnected")
 
-	go ssh.DiscardRequests(requests)
+	connected, cancel := context.WithCancel(ctx)
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
+	defer cancel()
 	defer func() { _ = sc.Close() }() // before the wait: it ends the sessions
+	sessions.Go(func() { s.recheck(connected, log, sc.Permissions, func() { _ = c.Close() }) })
 	slots := make(chan struct{}, maxSessions)
 	for ch := range channels {
 		if ch.ChannelType() != "session" {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
+
+	"github.com/openinfinia/infinia/internal/store"
 )
 
 // session answers the SFTP requests of one channel. The client sees two flat folders, /upload and /result.
@@ -224,11 +226,19 @@ func (s *session) Filelist(r *sftp.Request) (_ sftp.ListerAt, err error) {
 		}
 		return &listing{infos: []fs.FileInfo{info}}, nil
 	case "List":
-		infos, err := s.list(r.Filepath)
+		dir, err := locateFolder(r.Filepath)
 		if err != nil {
 			return nil, err
 		}
 		if err := s.open.acquire(); err != nil {
+			return nil, err
+		}
+		if dir == resultDir {
+			return &results{s: s}, nil
+		}
+		infos, err := s.list(dir)
+		if err != nil {
+			s.open.release()
 			return nil, err
 		}
 		return &listing{infos: infos, open: &s.open}, nil
@@ -266,14 +276,17 @@ func (s *session) stat(p string) (fs.FileInfo, error) {
 	return e, nil
 }
 
-func (s *session) list(p string) ([]fs.FileInfo, error) {
+// locateFolder is locate for a folder.
+func locateFolder(p string) (dir string, err error) {
 	dir, name, err := locate(p)
-	if err != nil {
-		return nil, err
+	if err == nil && name != "" {
+		err = fmt.Errorf("not a folder: %w", sftp.ErrSSHFxFailure)
 	}
-	if name != "" {
-		return nil, fmt.Errorf("not a folder: %w", sftp.ErrSSHFxFailure)
-	}
+	return dir, err
+}
+
+// list is what is in the root or in /upload, where an app's settings bound it.
+func (s *session) list(dir string) ([]fs.FileInfo, error) {
 	var infos []fs.FileInfo
 	switch dir {
 	case "":
@@ -283,14 +296,6 @@ func (s *session) list(p string) ([]fs.FileInfo, error) {
 				return nil, err
 			}
 			infos = append(infos, info)
-		}
-	case resultDir:
-		results, err := s.tree.cfg.Results(s.ctx, s.tree.app)
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range results {
-			infos = append(infos, f.shown())
 		}
 	case uploadDir:
 		names, err := s.tree.names(dir)
@@ -396,6 +401,9 @@ func guard(log *slog.Logger, err *error) {
 		log.Warn("sftp request refused", "why", *err)
 	case errors.Is(*err, sftp.ErrSSHFxFailure),
 		errors.Is(*err, sftp.ErrSSHFxNoSuchFile), errors.Is(*err, sftp.ErrSSHFxOpUnsupported):
+	case errors.Is(*err, store.ErrDatabase): // before what is missing: PostgreSQL's socket is a file that may be
+		log.Error("sftp request", "err", *err)
+		*err = errLater
 	case errors.Is(*err, fs.ErrNotExist):
 		*err = sftp.ErrSSHFxNoSuchFile
 	case errors.Is(*err, syscall.ENOSPC):

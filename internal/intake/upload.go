@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -27,10 +28,10 @@ type upload struct {
 
 	growing sync.Mutex
 	size    int64 // guarded by growing; what the app has been charged
+	covered spans // guarded by growing, or by mu held exclusively
 
 	mu      sync.RWMutex // shared by writes, exclusive to end them
 	ended   bool         // closed, or another handle took over
-	covered atomic.Int64 // bytes that are there; less than the size means a gap
 	failed  atomic.Bool  // a write failed
 	dropped atomic.Bool  // the connection went before the close
 }
@@ -40,6 +41,7 @@ var (
 	errWriting = fmt.Errorf("the file is still being written: %w", sftp.ErrSSHFxFailure)
 	errGap     = fmt.Errorf("the file may have a gap; upload it from the start: %w", sftp.ErrSSHFxFailure)
 	errExists  = fmt.Errorf("the file exists: %w", sftp.ErrSSHFxFailure)
+	errTorn    = fmt.Errorf("too many gaps are open; write the file from its start on: %w", sftp.ErrSSHFxFailure)
 	errNotDone = fmt.Errorf("the upload was not completed, or has been processed already; upload it again: %w", sftp.ErrSSHFxFailure)
 )
 
@@ -64,53 +66,62 @@ func (t *tree) open(set Settings, name string, flags sftp.FileOpenFlags) (*uploa
 		}
 	}
 
+	keep, state := exists && !flags.Trunc && info.Size() > 0, t.peek(name).State
+	if keep && state == unknown {
+		return nil, errGap
+	}
 	if err := t.makeRoom(set, name); err != nil {
 		return nil, err
 	}
-	file, full := t.file(name), path.Join(uploadDir, name)
-	t.changed(name)
-	keep := exists && !flags.Trunc && info.Size() > 0
-	switch {
-	case keep && file.State == unknown:
-		return nil, errGap
-	case keep && file.State != cut:
-		if err := t.replaceByCopy(full); err != nil {
-			return nil, err
-		}
-	case exists && !keep:
-		if err := t.root.Remove(full); err != nil {
-			return nil, err
-		}
+	var f *os.File
+	full := path.Join(uploadDir, name)
+	if keep && state == cut {
+		f, err = t.root.OpenFile(full, os.O_RDWR, 0)
+	} else {
+		f, err = t.anew(full, keep)
+	}
+	if err != nil { // what was there is still there, and so is what is known about it
+		return nil, err
 	}
 	t.forget(name)
 	t.forget(name + doneSuffix) // it spoke of what was there before
-	f, err := t.root.OpenFile(full, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
+	t.changed(name)
 	u := &upload{tree: t, name: name, f: f, set: set}
 	if keep {
 		u.size = info.Size()
-		u.covered.Store(info.Size())
+		u.covered.add(span{0, info.Size()})
 		if flags.Append {
 			u.base = info.Size()
 		}
 	}
-	file.writer = u
+	t.file(name).writer = u
 	return u, nil
 }
 
-// replaceByCopy puts a copy in the place of a file that may be linked elsewhere.
-func (t *tree) replaceByCopy(full string) error {
-	src, err := t.root.Open(full)
-	if err != nil {
-		return err
+// anew opens a new file, empty or with what is there, and only then puts it in the place of the other, which may be linked
+// elsewhere.
+func (t *tree) anew(full string, keep bool) (f *os.File, err error) {
+	tmp := path.Join(tmpDir, rand.Text())
+	if f, err = t.root.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		return nil, err
 	}
-	defer func() { _ = src.Close() }()
-	return t.place(full, func(w io.Writer) error {
-		_, err := io.Copy(w, src)
-		return err
-	})
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = t.root.Remove(tmp)
+		}
+	}()
+	if keep {
+		src, err := t.root.Open(full)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = src.Close() }()
+		if _, err := io.Copy(f, src); err != nil {
+			return nil, err
+		}
+	}
+	return f, t.root.Rename(tmp, full)
 }
 
 // end closes the handle and notes what it leaves behind. The caller holds t.mu, and u is the file's writer.
@@ -120,7 +131,7 @@ func (t *tree) end(u *upload, clean bool) error {
 	if err := errors.Join(err, u.f.Sync(), u.f.Close()); err != nil {
 		return err
 	}
-	if info.Size() > u.covered.Load() {
+	if !u.covered.reach(info.Size()) {
 		if clean {
 			return errGap
 		}
@@ -176,8 +187,16 @@ func (u *upload) WriteAt(p []byte, off int64) (n int, err error) {
 		return 0, err
 	}
 	n, err = u.f.WriteAt(p, off)
-	u.covered.Add(int64(n))
+	if !u.cover(span{off, off + int64(n)}) {
+		return 0, errTorn
+	}
 	return n, err
+}
+
+func (u *upload) cover(p span) bool {
+	u.growing.Lock()
+	defer u.growing.Unlock()
+	return u.covered.add(p)
 }
 
 // grow charges the app for the file up to a size.
@@ -263,7 +282,7 @@ func (u *upload) truncate(size int64) error {
 	if err := u.f.Truncate(size); err != nil {
 		return err
 	}
-	u.covered.Store(min(u.covered.Load(), size))
+	u.covered.shorten(size)
 	return nil
 }
 
@@ -288,23 +307,29 @@ func (t *tree) rename(set Settings, from, to string, replace bool) error {
 	case from == to:
 		return nil
 	}
-	t.abandon(to)
-	t.changed(to)
-	t.forget(to)
-	t.forget(to + doneSuffix)
-	r := src.record
+	old, done, r := t.peek(to).record, t.peek(to+doneSuffix).record, src.record
 	r.Since, r.Renamed = t.cfg.Now(), isTemporary(from)
-	// The new record stands before the file moves, so that no crash leaves a closed file without one; until then it
-	// describes no file.
+	// The new record stands before the file moves, so that no crash leaves a closed file without one. Until then the old
+	// one, in it, describes the file that is there.
 	if r.State != unknown {
-		if err := t.note(to, r); err != nil {
+		both := r
+		both.Before = &old
+		if err := t.note(to, both); err != nil {
 			return err
 		}
 	}
+	t.forget(to + doneSuffix)
 	if err := t.root.Rename(path.Join(uploadDir, from), path.Join(uploadDir, to)); err != nil {
-		t.forget(to)
+		t.restore(to, old)
+		t.restore(to+doneSuffix, done)
 		return err
 	}
+	t.abandon(to)
+	if r.State == unknown {
+		t.forget(to)
+	}
+	t.file(to).record = r
+	t.changed(to)
 	t.vanished(from)
 	return t.syncDir(uploadDir)
 }

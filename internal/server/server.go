@@ -310,12 +310,19 @@ func (s *Server) intake(ctx context.Context, cfg Config, reg prometheus.Register
 		Complete: func(ctx context.Context, u intake.Upload) error {
 			return importer.Receive(ctx, u.AppID, u.RequestNo, u.Path, u.Size, u.SHA256)
 		},
-		Spent: func(ctx context.Context, appID string) (nos []string, err error) {
-			err = s.DB.Read(ctx, func(q *pgdb.Queries) error { nos, err = q.ListSpentFiles(ctx, appID); return err })
-			return nos, err
+		Spent: func(ctx context.Context, appID, requestNo string) (bool, error) {
+			var newest pgdb.TradeFile
+			err := s.DB.ReadOne(ctx, func(q *pgdb.Queries) (err error) {
+				newest, err = q.NewestTradeFile(ctx, pgdb.NewestTradeFileParams{AppID: appID, RequestNo: requestNo})
+				return err
+			})
+			if store.NotFound(err) {
+				return false, nil
+			}
+			return newest.ErasedAt > 0 || newest.RedactedAt > 0, err
 		},
-		Results: func(ctx context.Context, appID string) ([]intake.ResultFile, error) {
-			rows, err := importer.Results(ctx, appID)
+		Results: func(ctx context.Context, appID, after string, most int) ([]intake.ResultFile, error) {
+			rows, err := importer.Results(ctx, appID, after, most)
 			files := make([]intake.ResultFile, len(rows))
 			for i, r := range rows {
 				files[i] = intake.ResultFile{Name: r.Name, Size: r.Size, ModTime: store.Time(r.WrittenAt)}

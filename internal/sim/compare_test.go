@@ -264,7 +264,7 @@ func (s *sim) compareContents(a *modelApp) {
 		s.must("error file of "+f.requestNo, err)
 		errors[f] = s.sumOf(file)
 	}
-	results, err := n.importer.Results(s.ctx, a.name)
+	results, err := n.importer.Results(s.ctx, a.name, "", 1<<31-1)
 	s.must("results", err)
 	names := make([]string, len(results))
 	for i, r := range results {

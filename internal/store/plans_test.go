@@ -47,7 +47,7 @@ func TestPlans(t *testing.T) {
 		{"trade.sql", "ListFilesOfSeller", "p USING PRIMARY KEY (file_id=?)"},
 		{"ledger.sql", "ListHeldSharesOf", "t USING INDEX task_queue (queue=?)"},
 		{"admin.sql", "SearchPostingsOfAccount", "p USING INTEGER PRIMARY KEY (rowid=?)"},
-		{"trade.sql", "ListResultFiles", "r USING PRIMARY KEY (app_id=?)"},
+		{"trade.sql", "PageResultFiles", "r USING PRIMARY KEY (app_id=? AND name>?)"},
 		{"content.sql", "ContentInUse", "f USING COVERING INDEX trade_file_content (content_id=?)"},
 		{"content.sql", "ContentInUse", "f USING COVERING INDEX trade_file_errors (errors_id=?)"},
 		{"content.sql", "ContentInUse", "r USING COVERING INDEX result_file_content (content_id=?)"},

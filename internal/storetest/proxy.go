@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -41,15 +43,45 @@ const (
 // StartProxy returns a proxy for the server that the URL names, and the URL that leads through it.
 func StartProxy(t testing.TB, database string) (p *Proxy, through string) {
 	t.Helper()
+	u := parse(t, database)
+	p = startProxy(t, u.Host, "tcp", "127.0.0.1:0")
+	u.Host = p.listener.Addr().String()
+	return p, u.String()
+}
+
+// StartSocketProxy is StartProxy on a Unix socket. When it is closed the socket is gone, and connecting fails with fs.ErrNotExist.
+func StartSocketProxy(t testing.TB, database string) (p *Proxy, through string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pg") // t.TempDir may be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	u := parse(t, database)
+	p = startProxy(t, u.Host, "unix", filepath.Join(dir, ".s.PGSQL.5432"))
+	q := u.Query()
+	q.Set("host", dir)
+	q.Set("port", "5432")
+	u.Host, u.RawQuery = "", q.Encode()
+	return p, u.String()
+}
+
+func parse(t testing.TB, database string) *url.URL {
+	t.Helper()
 	u, err := url.Parse(database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p = &Proxy{server: u.Host, conns: map[net.Conn]bool{}}
-	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	return u
+}
+
+func startProxy(t testing.TB, server, network, address string) *Proxy {
+	t.Helper()
+	p := &Proxy{server: server, conns: map[net.Conn]bool{}}
+	var err error
+	if p.listener, err = net.Listen(network, address); err != nil {
 		t.Fatal(err)
 	}
-	u.Host = p.listener.Addr().String()
 	p.all.Go(func() {
 		for {
 			client, err := p.listener.Accept()
@@ -60,7 +92,7 @@ func StartProxy(t testing.TB, database string) (p *Proxy, through string) {
 		}
 	})
 	t.Cleanup(p.Close)
-	return p, u.String()
+	return p
 }
 
 // Close ends the proxy and cuts every connection through it.

@@ -84,9 +84,12 @@ func putResult(ctx context.Context, v *store.View, q *pgdb.Queries, appID, name 
 	return q.PutResultFile(ctx, pgdb.PutResultFileParams{AppID: appID, Name: name, ContentID: contentID, WrittenAt: v.Now()})
 }
 
-// Results lists what an app finds in /result, by name.
-func (im *Importer) Results(ctx context.Context, appID string) (rows []pgdb.ListResultFilesRow, err error) {
-	err = im.DB.Read(ctx, func(q *pgdb.Queries) error { rows, err = q.ListResultFiles(ctx, appID); return err })
+// Results lists what an app finds in /result, by name: most of those that come after a name.
+func (im *Importer) Results(ctx context.Context, appID, after string, most int) (rows []pgdb.PageResultFilesRow, err error) {
+	err = im.DB.ReadOne(ctx, func(q *pgdb.Queries) error {
+		rows, err = q.PageResultFiles(ctx, pgdb.PageResultFilesParams{AppID: appID, After: after, Most: int32(most)})
+		return err
+	})
 	return rows, err
 }
 

@@ -29,7 +29,7 @@ func (r *importRig) results() (names []string) {
 			r.Fatal(err)
 		}
 	}
-	rows, err := r.im.Results(r.Context(), "demo")
+	rows, err := r.im.Results(r.Context(), "demo", "", 1<<31-1)
 	if err != nil {
 		r.Fatal(err)
 	}

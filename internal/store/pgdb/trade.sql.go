@@ -314,37 +314,6 @@ func (q *Queries) ListFilesToErase(ctx context.Context, arg ListFilesToErasePara
 	return items, nil
 }
 
-const listResultFiles = `-- name: ListResultFiles :many
-SELECT r.name, r.written_at, c.size FROM result_file r JOIN content c ON c.id = r.content_id
-WHERE r.app_id = $1 ORDER BY r.name
-`
-
-type ListResultFilesRow struct {
-	Name      string `db:"name"`
-	WrittenAt int64  `db:"written_at"`
-	Size      int64  `db:"size"`
-}
-
-func (q *Queries) ListResultFiles(ctx context.Context, appID string) ([]ListResultFilesRow, error) {
-	rows, err := q.db.Query(ctx, listResultFiles, appID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ListResultFilesRow
-	for rows.Next() {
-		var i ListResultFilesRow
-		if err := rows.Scan(&i.Name, &i.WrittenAt, &i.Size); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const listRowsOfIdentity = `-- name: ListRowsOfIdentity :many
 SELECT r.run_id, r.row_offset, r.line, f.id AS file_id, f.request_no, f.attempt, f.booked_no
 FROM trade_row r JOIN trade_file f ON f.run_id = r.run_id
@@ -454,32 +423,6 @@ func (q *Queries) ListRowsOfItem(ctx context.Context, arg ListRowsOfItemParams) 
 			return nil, err
 		}
 		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const listSpentFiles = `-- name: ListSpentFiles :many
-SELECT f.request_no FROM trade_file f WHERE f.app_id = $1 AND (f.erased_at > 0 OR f.redacted_at > 0)
-    AND NOT EXISTS (SELECT 1 FROM trade_file n WHERE n.app_id = f.app_id AND n.request_no = f.request_no AND n.attempt > f.attempt)
-`
-
-// Under which numbers the newest attempt was erased or redacted.
-func (q *Queries) ListSpentFiles(ctx context.Context, appID string) ([]string, error) {
-	rows, err := q.db.Query(ctx, listSpentFiles, appID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var request_no string
-		if err := rows.Scan(&request_no); err != nil {
-			return nil, err
-		}
-		items = append(items, request_no)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -691,6 +634,43 @@ func (q *Queries) PageItemsOfApp(ctx context.Context, arg PageItemsOfAppParams) 
 	for rows.Next() {
 		var i PageItemsOfAppRow
 		if err := rows.Scan(&i.ItemKey, &i.RunID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const pageResultFiles = `-- name: PageResultFiles :many
+SELECT r.name, r.written_at, c.size FROM result_file r JOIN content c ON c.id = r.content_id
+WHERE r.app_id = $1 AND r.name > $2 ORDER BY r.name LIMIT $3
+`
+
+type PageResultFilesParams struct {
+	AppID string `db:"app_id"`
+	After string `db:"after"`
+	Most  int32  `db:"most"`
+}
+
+type PageResultFilesRow struct {
+	Name      string `db:"name"`
+	WrittenAt int64  `db:"written_at"`
+	Size      int64  `db:"size"`
+}
+
+func (q *Queries) PageResultFiles(ctx context.Context, arg PageResultFilesParams) ([]PageResultFilesRow, error) {
+	rows, err := q.db.Query(ctx, pageResultFiles, arg.AppID, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PageResultFilesRow
+	for rows.Next() {
+		var i PageResultFilesRow
+		if err := rows.Scan(&i.Name, &i.WrittenAt, &i.Size); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -10,11 +10,6 @@ SELECT * FROM trade_file WHERE id < sqlc.arg(before) AND (CAST(sqlc.arg(app_id) 
 -- name: ListFilesToErase :many
 SELECT id FROM trade_file WHERE app_id = sqlc.arg(app_id) AND erased_at = 0 AND finished_at <= sqlc.arg(until) AND state <> 'PROCESSING' ORDER BY finished_at, id LIMIT sqlc.arg(most);
 
--- Under which numbers the newest attempt was erased or redacted.
--- name: ListSpentFiles :many
-SELECT f.request_no FROM trade_file f WHERE f.app_id = sqlc.arg(app_id) AND (f.erased_at > 0 OR f.redacted_at > 0)
-    AND NOT EXISTS (SELECT 1 FROM trade_file n WHERE n.app_id = f.app_id AND n.request_no = f.request_no AND n.attempt > f.attempt);
-
 -- name: InsertTradeRefused :exec
 INSERT INTO trade_refused (id, file_id, sha256, size, at)
 VALUES (sqlc.arg(id), sqlc.arg(file_id), sqlc.arg(sha256), sqlc.arg(size), sqlc.arg(at)) ON CONFLICT DO NOTHING;
@@ -83,9 +78,9 @@ DELETE FROM result_file WHERE content_id = sqlc.arg(content_id);
 -- name: GetResultFile :one
 SELECT * FROM result_file WHERE app_id = sqlc.arg(app_id) AND name = sqlc.arg(name);
 
--- name: ListResultFiles :many
+-- name: PageResultFiles :many
 SELECT r.name, r.written_at, c.size FROM result_file r JOIN content c ON c.id = r.content_id
-WHERE r.app_id = sqlc.arg(app_id) ORDER BY r.name;
+WHERE r.app_id = sqlc.arg(app_id) AND r.name > sqlc.arg(after) ORDER BY r.name LIMIT sqlc.arg(most);
 
 -- What is booked of one seller, order and sku. Of rows with one identity that of newest_no counts.
 -- name: ListRowsOfItem :many
