@@ -75,7 +75,8 @@ func (p Problem) String() string {
 }
 
 // Known tells what was accepted before. Several goroutines ask at once, and an error ends the check. A nil function stands
-// for what nobody can tell without a database: every seller is bound, nothing was filed before.
+// for what nobody can tell without a database: every seller is bound, and what was filed before may have been anything that
+// makes the rows sound.
 type Known struct {
 	// Bound tells which of these sellers' bindings are, or once were, SUCCESS; there are at most batchRecords.
 	Bound func(of []Binding) (map[Binding]bool, error)

@@ -372,6 +372,7 @@ const (
 	rowCurrency
 	rowCurrencyFiled
 	rowReturns
+	rowReturnsHere
 	rowSum
 )
 
@@ -413,6 +414,7 @@ var rules = [...]Rule{
 	rowCurrency:      {"row.currency", "transactionCurrency", "differs from line {line} of " + sameItem, "use one currency for all of its rows", false, false, false},
 	rowCurrencyFiled: {"row.currency-filed", "transactionCurrency", "differs from {name}, in which earlier files have " + sameItem, "use {name}", false, false, false},
 	rowReturns:       {"row.returns", "transactionAmount", "the returns of " + sameItem + " exceed its sales, earlier files included", "correct the returns, or add the sales that are missing", false, false, false},
+	rowReturnsHere:   {"row.returns-here", "transactionAmount", "the returns of " + sameItem + " exceed its sales in this file", "nothing needs mending if an earlier file has the sales: the server counts them too", false, true, false},
 	rowSum:           {"row.sum", "transactionAmount", "the rows of " + sameItem + " add up to more than can be booked", "correct the amounts", false, false, false},
 }
 
