@@ -23,7 +23,7 @@ type checkCmd struct {
 	Errors string        `env:"-" placeholder:"FILE" help:"Write the error file, with all rows, that can be mended and sent again."`
 	Most   int           `default:"50" env:"-" placeholder:"N" help:"How many findings, and how many mends, to show, at most 1000; default 50."`
 	JSON   bool          `name:"json" env:"-" help:"Print the findings as JSON."`
-	File   string        `arg:"" help:"The file; - for standard input."`
+	File   string        `arg:"" help:"The file, or a pipe; - for standard input."`
 }
 
 // checked is what is printed as JSON.
@@ -125,9 +125,13 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 func (c checkCmd) open(ctx context.Context, con console) (src *watchedSource, err error) {
 	f := (*os.File)(nil)
 	if c.File == "-" {
-		f, err = c.copy(ctx, con)
-	} else {
-		f, err = os.Open(c.File)
+		f, err = spooled(ctx, con, con.in)
+	} else if f, err = os.Open(c.File); err == nil {
+		if _, once := f.Seek(0, io.SeekCurrent); once != nil { // a pipe is read once only
+			pipe := f
+			f, err = spooled(ctx, con, pipe)
+			err = errors.Join(err, pipe.Close())
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -146,13 +150,14 @@ func (c checkCmd) open(ctx context.Context, con console) (src *watchedSource, er
 	return &watchedSource{File: f, ctx: ctx, bar: bar(con.err, "checking", readings*info.Size()), size: info.Size()}, nil
 }
 
-func (c checkCmd) copy(ctx context.Context, con console) (*os.File, error) {
+// spooled is a copy of what can be read once only.
+func spooled(ctx context.Context, con console, from io.Reader) (*os.File, error) {
 	f, err := os.CreateTemp("", "infinia-check-*")
 	if err != nil {
 		return nil, err
 	}
 	bar := bar(con.err, "reading", -1)
-	_, err = io.Copy(interruptible{ctx, io.MultiWriter(f, bar)}, con.in)
+	_, err = io.Copy(interruptible{ctx, io.MultiWriter(f, bar)}, from)
 	_ = bar.Finish()
 	if err := errors.Join(err, os.Remove(f.Name())); err != nil { // it lasts as long as it is open
 		return nil, errors.Join(err, f.Close())
