@@ -19,8 +19,8 @@ import (
 // bound, and what was filed before.
 type checkCmd struct {
 	Zone   time.Duration `default:"8h" env:"-" placeholder:"OFFSET" help:"The app's zone, in which times without one are read, as an offset from UTC; default 8h."`
-	Fix    string        `env:"-" placeholder:"FILE" help:"Write a copy in which what is certain is mended, such as usd, and check that; all else is as it was."`
-	Errors string        `env:"-" placeholder:"FILE" help:"Write the error file, with all rows, that can be mended and sent again."`
+	Fix    string        `env:"-" placeholder:"FILE" help:"Write a copy in which what is certain is mended, such as usd, and check that; all else is as it was. Where it is - for standard output, the findings go to standard error."`
+	Errors string        `env:"-" placeholder:"FILE" help:"Write the error file, with all rows, that can be mended and sent again; - as with --fix."`
 	Most   int           `default:"50" env:"-" placeholder:"N" help:"How many findings, and how many mends, to show, at most 1000; default 50."`
 	JSON   bool          `name:"json" env:"-" help:"Print the findings as JSON."`
 	File   string        `arg:"" help:"The file, or a pipe; - for standard input."`
@@ -64,7 +64,18 @@ type finding struct {
 	Warning bool   `json:"warning,omitempty"`
 }
 
+func (c checkCmd) Validate() error {
+	if c.Fix == "-" && c.Errors == "-" {
+		return errors.New("only one of --fix and --errors can be standard output: name a file for the other")
+	}
+	return nil
+}
+
 func (c checkCmd) Run(ctx context.Context, con console) (err error) {
+	out := con.out
+	if c.Fix == "-" || c.Errors == "-" {
+		out = con.err
+	}
 	if c.JSON {
 		con.err = io.Discard // no bar
 	}
@@ -78,12 +89,12 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 	}()
 	var mended *fixed
 	if c.Fix != "" {
-		fixed, err := c.fix(ctx, src)
+		is, done, err := c.fix(ctx, con, src)
 		if err != nil {
 			return err
 		}
-		mended = c.mends(fixed)
-		if src, err = src.another(c.Fix); err != nil {
+		mended = c.mends(done)
+		if src, err = src.another(is); err != nil {
 			return err
 		}
 	}
@@ -93,7 +104,7 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 	}
 	defer func() { err = errors.Join(err, res.Close()) }()
 	if c.Errors != "" {
-		if err := c.writeErrors(ctx, src, res); err != nil {
+		if err := written(ctx, con, c.Errors, func(w io.Writer) error { return trade.WriteErrorFile(w, src, res, true) }); err != nil {
 			return err
 		}
 	}
@@ -101,13 +112,13 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 	is := c.findings(res)
 	is.Fixed = mended
 	if c.JSON {
-		err = printJSON(con.out, is)
+		err = printJSON(out, is)
 	} else {
-		err = c.print(con.out, is, res.Parts)
+		err = c.print(out, is, res.Parts)
 	}
 	file, hint := "the file", ""
 	if c.Fix != "" {
-		file = c.Fix
+		file = nameOf(c.Fix)
 	}
 	if res.Mendable > 0 {
 		hint = "--fix FILE writes a copy in which what is certain is mended"
@@ -152,52 +163,69 @@ func (c checkCmd) open(ctx context.Context, con console) (src *watchedSource, er
 
 // spooled is a copy of what can be read once only.
 func spooled(ctx context.Context, con console, from io.Reader) (*os.File, error) {
-	f, err := os.CreateTemp("", "infinia-check-*")
+	f, err := scratch()
 	if err != nil {
 		return nil, err
 	}
 	bar := bar(con.err, "reading", -1)
 	_, err = io.Copy(interruptible{ctx, io.MultiWriter(f, bar)}, from)
 	_ = bar.Finish()
-	if err := errors.Join(err, os.Remove(f.Name())); err != nil { // it lasts as long as it is open
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-// fix leaves no part of a copy behind.
-func (c checkCmd) fix(ctx context.Context, src *watchedSource) (*trade.Fixed, error) {
-	if is, err := src.Stat(); err == nil {
-		if out, err := os.Stat(c.Fix); err == nil && os.SameFile(is, out) {
-			return nil, hinted{fmt.Errorf("%s is the file itself", c.Fix), "name another file for the mended copy"}
-		}
-	}
-	f, err := create(c.Fix)
+// scratch is a file without a name: it lasts as long as it is open.
+func scratch() (*os.File, error) {
+	f, err := os.CreateTemp("", "infinia-check-*")
 	if err != nil {
 		return nil, err
 	}
-	fixed, err := trade.Fix(interruptible{ctx, f}, src, c.settings())
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, errors.Join(err, os.Remove(c.Fix))
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	return fixed, nil
+	return f, nil
 }
 
-func (c checkCmd) writeErrors(ctx context.Context, src io.ReadSeeker, res *trade.Result) error {
-	f, err := create(c.Errors)
+// fix writes the mended copy, and gives it to be checked.
+func (c checkCmd) fix(ctx context.Context, con console, src *watchedSource) (is *os.File, done *trade.Fixed, err error) {
+	if is, err := src.Stat(); err == nil {
+		if out, err := os.Stat(c.Fix); err == nil && os.SameFile(is, out) {
+			return nil, nil, hinted{fmt.Errorf("%s is the file itself", c.Fix), "name another file for the mended copy"}
+		}
+	}
+	if c.Fix == "-" {
+		if is, err = scratch(); err != nil {
+			return nil, nil, err
+		}
+		con.out = io.MultiWriter(con.out, is)
+	}
+	if err = written(ctx, con, c.Fix, func(w io.Writer) error {
+		done, err = trade.Fix(w, src, c.settings())
+		return err
+	}); err == nil && is == nil {
+		is, err = os.Open(c.Fix)
+	}
+	return is, done, err
+}
+
+// written makes a file that is not there yet, or writes to standard output. It leaves no part of a file behind.
+func written(ctx context.Context, con console, name string, write func(io.Writer) error) error {
+	if name == "-" {
+		return write(interruptible{ctx, con.out})
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return hinted{fmt.Errorf("%s is there already", name), "name another file"}
+	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(trade.WriteErrorFile(interruptible{ctx, f}, src, res, true), f.Close())
-}
-
-// create makes a file that is not there yet.
-func create(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return nil, hinted{fmt.Errorf("%s is there already", name), "name another file"}
+	if err = errors.Join(write(interruptible{ctx, f}), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(name))
 	}
-	return f, err
+	return nil
 }
 
 func (c checkCmd) settings() trade.Settings {
@@ -299,7 +327,7 @@ func shown(value string) string {
 
 func (f *fixed) print(w io.Writer, file string) error {
 	if f.Total == 0 {
-		_, err := fmt.Fprintf(w, "nothing is certain enough to be mended: %s is a copy\n\n", f.File)
+		_, err := fmt.Fprintf(w, "nothing is certain enough to be mended: %s is a copy\n\n", nameOf(f.File))
 		return err
 	}
 	if err := printTable(w, "line column was is", f.Mends, func(m mend) []any {
@@ -320,8 +348,16 @@ func (f *fixed) print(w io.Writer, file string) error {
 	if file == "-" {
 		file = "what was read"
 	}
-	_, err := fmt.Fprintf(w, "%d mended; the lines above are those of %s, all below is of %s\n\n", f.Total, file, f.File)
+	_, err := fmt.Fprintf(w, "%d mended; the lines above are those of %s, all below is of %s\n\n", f.Total, file, nameOf(f.File))
 	return err
+}
+
+// nameOf is what a file that was written is called.
+func nameOf(file string) string {
+	if file == "-" {
+		return "what was written"
+	}
+	return file
 }
 
 // printBroken counts by rule.
