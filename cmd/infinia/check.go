@@ -65,7 +65,10 @@ type finding struct {
 }
 
 func (c checkCmd) Validate() error {
-	if c.Fix == "-" && c.Errors == "-" {
+	switch {
+	case c.Most < 0 || c.Most > 1000:
+		return errors.New("--most is a number from 0 to 1000")
+	case c.Fix == "-" && c.Errors == "-":
 		return errors.New("only one of --fix and --errors can be standard output: name a file for the other")
 	}
 	return nil
