@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/trade"
 	"github.com/openinfinia/infinia/money"
 )
@@ -18,12 +19,22 @@ import (
 // checkCmd judges a trade file as the server would, without one. What only a server knows, it cannot say: which sellers are
 // bound, and what was filed before.
 type checkCmd struct {
-	Zone   time.Duration `default:"8h" env:"-" placeholder:"OFFSET" help:"The app's zone, in which times without one are read, as an offset from UTC; default 8h."`
-	Fix    string        `env:"-" placeholder:"FILE" help:"Write a copy in which what is certain is mended, such as usd, and check that; all else is as it was. Where it is - for standard output, the findings go to standard error."`
-	Errors string        `env:"-" placeholder:"FILE" help:"Write the error file, with all rows, that can be mended and sent again; - as with --fix."`
-	Most   int           `default:"50" env:"-" placeholder:"N" help:"How many findings, and how many mends, to show, at most 1000; default 50."`
-	JSON   bool          `name:"json" env:"-" help:"Print the findings as JSON."`
-	File   string        `arg:"" help:"The file, or a pipe; - for standard input."`
+	Zone   zone   `default:"+08:00" env:"-" placeholder:"ZONE" help:"The app's zone, in which times without one are read, as its setting: an IANA name or +hh:mm; default +08:00."`
+	Fix    string `env:"-" placeholder:"FILE" help:"Write a copy in which what is certain is mended, such as usd, and check that; all else is as it was. Where it is - for standard output, the findings go to standard error."`
+	Errors string `env:"-" placeholder:"FILE" help:"Write the error file, with all rows, that can be mended and sent again; - as with --fix."`
+	Most   int    `default:"50" env:"-" placeholder:"N" help:"How many findings, and how many mends, to show, at most 1000; default 50."`
+	JSON   bool   `name:"json" env:"-" help:"Print the findings as JSON."`
+	File   string `arg:"" help:"The file, or a pipe; - for standard input."`
+}
+
+// zone is written as in an app's settings.
+type zone struct{ *time.Location }
+
+func (z *zone) UnmarshalText(text []byte) (err error) {
+	if z.Location, err = store.ParseZone(string(text)); err != nil {
+		return fmt.Errorf("%q is no zone: write an IANA name such as Asia/Shanghai, or an offset from UTC such as +08:00", text)
+	}
+	return nil
 }
 
 // checked is what is printed as JSON.
@@ -232,7 +243,7 @@ func written(ctx context.Context, con console, name string, write func(io.Writer
 }
 
 func (c checkCmd) settings() trade.Settings {
-	return trade.Settings{Zone: time.FixedZone("", int(c.Zone.Seconds()))}
+	return trade.Settings{Zone: c.Zone.Location}
 }
 
 func (c checkCmd) mends(done *trade.Fixed) *fixed {
