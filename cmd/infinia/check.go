@@ -39,7 +39,8 @@ func (z *zone) UnmarshalText(text []byte) (err error) {
 
 // checked is what is printed as JSON.
 type checked struct {
-	Fixed        *fixed         `json:"fixed,omitempty"` // of the file as it was; the rest is of the mended copy
+	Fixed        *fixed         `json:"fixed,omitempty"`     // of the file as it was; the rest is of the mended copy
+	ErrorFile    string         `json:"errorFile,omitempty"` // that was written
 	TotalRows    int            `json:"totalRows"`
 	AcceptedRows int            `json:"acceptedRows"`
 	RejectedRows int            `json:"rejectedRows"`
@@ -124,11 +125,11 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 	}
 	_ = src.bar.Finish()
 	is := c.findings(res)
-	is.Fixed = mended
+	is.Fixed, is.ErrorFile = mended, c.Errors
 	if c.JSON {
 		err = printJSON(out, is)
 	} else {
-		err = c.print(out, is, res.Parts)
+		err = c.print(out, is, res.Parts, len(res.FileProblems) > 0)
 	}
 	file, hint := "the file", ""
 	if c.Fix != "" {
@@ -277,9 +278,10 @@ func (c checkCmd) findings(res *trade.Result) checked {
 	return is
 }
 
-func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part) error {
+// print is for people; whole tells whether the file is refused as a whole.
+func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part, whole bool) error {
 	if is.Fixed != nil {
-		if err := is.Fixed.print(w, c.File); err != nil {
+		if err := is.Fixed.print(w, c.File, is.wrong()); err != nil {
 			return err
 		}
 	}
@@ -325,8 +327,18 @@ func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part) error {
 		}
 		fmt.Fprintln(w)
 	}
-	_, err := fmt.Fprintf(w, "%d rows: %d would be accepted, %d rejected; whether sellers are bound, and what was filed before, only the server knows\n",
-		is.TotalRows, is.AcceptedRows, is.RejectedRows)
+	if _, err := fmt.Fprintf(w, "%d rows: %d would be accepted, %d rejected; whether sellers are bound, and what was filed before, only the server knows\n",
+		is.TotalRows, is.AcceptedRows, is.RejectedRows); err != nil || is.ErrorFile == "" {
+		return err
+	}
+	next := "mend the cells and send that file: the three columns that were added are ignored"
+	switch {
+	case whole:
+		next = "what is wrong with the whole file has to be mended first: until then no row is judged"
+	case is.RejectedRows == 0:
+		next = "none has an error"
+	}
+	_, err := fmt.Fprintf(w, "%s has all rows, each with what is wrong with it; %s\n", nameOf(is.ErrorFile), next)
 	return err
 }
 
@@ -339,9 +351,19 @@ func shown(value string) string {
 	return short
 }
 
-func (f *fixed) print(w io.Writer, file string) error {
+// wrong tells whether there are errors.
+func (is checked) wrong() bool {
+	return slices.ContainsFunc(is.Broken, func(b trade.Broken) bool { return !b.Warning })
+}
+
+// print says what was mended; wrong tells whether errors are left.
+func (f *fixed) print(w io.Writer, file string, wrong bool) error {
 	if f.Total == 0 {
-		_, err := fmt.Fprintf(w, "nothing is certain enough to be mended: %s is a copy\n\n", nameOf(f.File))
+		why := "nothing needs mending"
+		if wrong {
+			why = "no error is certain enough to be mended"
+		}
+		_, err := fmt.Fprintf(w, "%s: %s is a plain copy\n\n", why, nameOf(f.File))
 		return err
 	}
 	if err := printTable(w, "line column was is", f.Mends, func(m mend) []any {
