@@ -68,6 +68,7 @@ type mend struct {
 }
 
 type finding struct {
+	Rule    string `json:"rule"`
 	Line    int    `json:"line,omitempty"`
 	Column  string `json:"column,omitempty"`
 	Value   string `json:"value,omitempty"`
@@ -86,7 +87,21 @@ func (c checkCmd) Validate() error {
 	return nil
 }
 
-func (c checkCmd) Run(ctx context.Context, con console) (err error) {
+func (checkCmd) Help() string {
+	return "It ends with exit code 0 when the server would take the file, as far as the file alone shows that, with 1 when the file has errors, " +
+		"and with 2 when it could not be checked, because it cannot be read, for example."
+}
+
+func (c checkCmd) Run(ctx context.Context, con console) error {
+	refused, err := c.check(ctx, con)
+	if err != nil {
+		return unjudged{err}
+	}
+	return refused
+}
+
+// check tells in refused that the file has errors.
+func (c checkCmd) check(ctx context.Context, con console) (refused, err error) {
 	out := con.out
 	if c.Fix == "-" || c.Errors == "-" {
 		out = con.err
@@ -96,7 +111,7 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 	}
 	src, err := c.open(ctx, con)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() {
 		_ = src.bar.Finish() // where nothing was printed yet
@@ -106,21 +121,21 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 	if c.Fix != "" {
 		is, done, err := c.fix(ctx, con, src)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		mended = c.mends(done)
 		if src, err = src.another(is); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	res, err := trade.Check(src, c.settings(), trade.Known{})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, res.Close()) }()
 	if c.Errors != "" {
 		if err := written(ctx, con, c.Errors, func(w io.Writer) error { return trade.WriteErrorFile(w, src, res, true) }); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	_ = src.bar.Finish()
@@ -140,11 +155,11 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 	}
 	switch {
 	case len(res.FileProblems) > 0:
-		err = errors.Join(err, hinted{fmt.Errorf("%s would be refused as a whole", file), hint})
+		refused = hinted{fmt.Errorf("%s would be refused as a whole", file), hint}
 	case is.RejectedRows > 0:
-		err = errors.Join(err, hinted{fmt.Errorf("%d of %d rows are bad: %s would be refused, unless the app is set to take the good ones", is.RejectedRows, is.TotalRows, file), hint})
+		refused = hinted{fmt.Errorf("%d of %d rows are bad: %s would be refused, unless the app is set to take the good ones", is.RejectedRows, is.TotalRows, file), hint}
 	}
-	return err
+	return refused, err
 }
 
 // open has the file in a form that can be read several times.
@@ -273,7 +288,7 @@ func (c checkCmd) findings(res *trade.Result) checked {
 			is.More += len(all) - i
 			break
 		}
-		is.Findings = append(is.Findings, finding{p.Line, p.Column, p.Value, p.Wrong, p.Fix, p.Warning})
+		is.Findings = append(is.Findings, finding{p.Rule, p.Line, p.Column, p.Value, p.Wrong, p.Fix, p.Warning})
 	}
 	return is
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -9,6 +10,32 @@ import (
 	"path/filepath"
 	"testing"
 )
+
+// What runs it in a script can tell a file with errors from one that is not there.
+func TestCheckExits(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.csv")
+	write(t, bad, "sellerId,orderId\n")
+	interrupted, stop := context.WithCancel(t.Context())
+	stop()
+	for what, test := range map[string]struct {
+		ctx  context.Context
+		args []string
+		want int
+	}{
+		"errors":       {t.Context(), []string{bad}, 1},
+		"no file":      {t.Context(), []string{filepath.Join(dir, "none.csv")}, 2},
+		"a folder":     {t.Context(), []string{dir}, 2},
+		"no place":     {t.Context(), []string{bad, "--errors", filepath.Join(dir, "none", "errors.csv")}, 2},
+		"wrong usage":  {t.Context(), []string{bad, "--most=1001"}, 2},
+		"interruption": {interrupted, []string{bad}, 2},
+	} {
+		var errOut bytes.Buffer
+		if got := run(test.ctx, append([]string{"check"}, test.args...), nil, io.Discard, &errOut); got != test.want {
+			t.Errorf("%s: exit code %d, want %d: %s", what, got, test.want, errOut.String())
+		}
+	}
+}
 
 // A part of a mended copy or an error file would look whole.
 func TestNoPartOfAFileStays(t *testing.T) {

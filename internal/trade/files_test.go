@@ -102,7 +102,7 @@ A row is a sale (amount above zero) or a return (below zero); an exchange is a r
 ` + "`infinia sample --rows 1000 trades.csv`" + ` writes such a file to try things with, in any of the encodings; bind SELLER-000001 to SELLER-000010 first, or name your own sellers with ` + "`--seller`" + `.
 With ` + "`--bad 5`" + `, about 5 % of its rows have a fault, and the command says how many have which. The same flags always give the same bytes; another ` + "`--seed`" + ` gives other orders.
 
-` + "`infinia check trades.csv`" + ` judges a file like the server, as far as one file alone shows it. With ` + "`--fix mended.csv`" + ` it writes a copy and judges that: where an error says what to write, nothing is to be chosen and nothing gets lost, the copy has it, and so it has the names that are misspelt in the header; a second header and a line ` + "`sep=,`" + ` are left out. All else is as it was, byte for byte, and the command lists what it has done. What is marked ` + "`--fix`" + ` on this page is mended so.
+` + "`infinia check trades.csv`" + ` judges a file like the server, as far as one file alone shows it, in the app's zone if ` + "`--zone`" + ` names that. Its exit code is 0 where the server would take the file, 1 where the file has errors, and 2 where it could not be checked. With ` + "`--fix mended.csv`" + ` it writes a copy and judges that: where an error says what to write, nothing is to be chosen and nothing gets lost, the copy has it, and so it has the names that are misspelt in the header; a second header and a line ` + "`sep=,`" + ` are left out. All else is as it was, byte for byte, and the command lists what it has done. What is marked ` + "`--fix`" + ` on this page is mended so.
 
 ## Results
 
