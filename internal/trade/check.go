@@ -322,6 +322,11 @@ func (c *checker) readAll(src io.ReadSeeker, res *Result) error {
 		return err
 	}
 	c.header = readHeader(head, c.enc)
+	if len(c.header.problems) > 0 {
+		if err := c.lookBelow(split, head); err != nil {
+			return err
+		}
+	}
 	res.FileProblems = c.header.problems
 	for _, p := range res.FileProblems {
 		if p.Mend != "" || p.Remove {

@@ -345,6 +345,7 @@ const (
 	fileLineEnds
 	fileHeaderQuotes
 	fileHeadless
+	fileAbove
 	fileMissing
 	fileUnknown
 	fileNearly
@@ -386,6 +387,7 @@ var rules = [...]Rule{
 	fileLineEnds:     {"file.line-ends", "", "ends its lines by carriage returns alone", "save it with Unix (LF) or Windows (CR LF) line ends", true, false, false},
 	fileHeaderQuotes: {"file.header-quotes", "", "has a quote in its header ({name}) that is not closed or stands inside a name", "write the column names without quotes", true, false, false},
 	fileHeadless:     {"file.headless", "", "has no header: line {line} is a row already", "write the line of column names above it: sellerId,orderId,sku and so on", true, false, false},
+	fileAbove:        {"file.above-header", "", "has its header on line {line}", "remove what is above it", true, false, false},
 	fileMissing:      {"file.column-missing", "", "is missing from the header", "add the column", true, false, false},
 	fileUnknown:      {"file.column-unknown", "", "is not a column of trade files", "correct the name in the header, or remove the column", true, false, false},
 	fileNearly:       {"file.column-misspelt", "", "is not a column of trade files", "write {name} in the header", true, false, false},
