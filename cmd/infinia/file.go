@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"github.com/openinfinia/infinia/internal/admin"
@@ -46,14 +45,11 @@ func (c fileShow) Run(ctx context.Context, con console) error {
 
 type fileErrors struct {
 	ID admin.ID `arg:"" help:"The file."`
-	operator
+	connection
 }
 
 func (c fileErrors) Run(ctx context.Context, con console) error {
-	if c.JSON {
-		return errors.New("an error file is CSV: --json is not for it")
-	}
-	f, err := asked(c.operator, func(api *admin.Client) (io.ReadCloser, error) { return api.FileErrors(ctx, c.ID) })
+	f, err := asked(c.connection, func(api *admin.Client) (io.ReadCloser, error) { return api.FileErrors(ctx, c.ID) })
 	if err != nil {
 		return err
 	}
