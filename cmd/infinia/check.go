@@ -414,12 +414,17 @@ func nameOf(file string) string {
 // printBroken counts by rule.
 func printBroken(w io.Writer, head string, broken []trade.Broken) error {
 	err := printTable(w, head+" count lines", broken, func(b trade.Broken) []any {
-		lines := strings.Trim(fmt.Sprint(b.Lines), "[]")
-		if b.Count > len(b.Lines) && len(b.Lines) > 0 {
-			lines += " ..."
-		}
-		return []any{b.Rule, b.Count, lines}
+		return []any{b.Rule, b.Count, linesOf(b)}
 	})
 	fmt.Fprintln(w)
 	return err
+}
+
+// linesOf is where a rule is broken.
+func linesOf(b trade.Broken) string {
+	lines := strings.Trim(fmt.Sprint(b.Lines), "[]")
+	if b.Count > len(b.Lines) && len(b.Lines) > 0 {
+		lines += " ..."
+	}
+	return lines
 }

@@ -159,7 +159,7 @@ func tell(w io.Writer, err error) {
 	if e, ok := errors.AsType[*admin.Error](err); ok {
 		fmt.Fprintf(w, "error: %s\n", e.Detail)
 		for _, f := range e.Fields {
-			if e.Detail != f.Field+" "+f.Message {
+			if e.Detail != f.Field+" "+f.Message && e.Detail != f.Message {
 				fmt.Fprintf(w, "  %s: %s\n", f.Field, f.Message)
 			}
 		}
