@@ -49,8 +49,8 @@ func (c bindingApprove) Run(ctx context.Context, con console) error {
 }
 
 type bindingReject struct {
-	ID admin.ID `arg:"" help:"The binding."`
-	actor
+	ID    admin.ID `arg:"" help:"The binding."`
+	actor `set:"told= The app is told."`
 }
 
 func (c bindingReject) Run(ctx context.Context, con console) error {
@@ -58,8 +58,8 @@ func (c bindingReject) Run(ctx context.Context, con console) error {
 }
 
 type bindingRevoke struct {
-	ID admin.ID `arg:"" help:"The binding."`
-	actor
+	ID    admin.ID `arg:"" help:"The binding."`
+	actor `set:"told= The app is told."`
 }
 
 func (c bindingRevoke) Run(ctx context.Context, con console) error {

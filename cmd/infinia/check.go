@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/trade"
 	"github.com/openinfinia/infinia/money"
 )
@@ -18,17 +19,28 @@ import (
 // checkCmd judges a trade file as the server would, without one. What only a server knows, it cannot say: which sellers are
 // bound, and what was filed before.
 type checkCmd struct {
-	Zone   time.Duration `default:"8h" env:"-" placeholder:"OFFSET" help:"The app's zone, in which times without one are read, as an offset from UTC; default 8h."`
-	Fix    string        `env:"-" placeholder:"FILE" help:"Write a copy in which what is certain is mended, such as usd, and check that; all else is as it was."`
-	Errors string        `env:"-" placeholder:"FILE" help:"Write the error file, with all rows, that can be mended and sent again."`
-	Most   int           `default:"50" env:"-" placeholder:"N" help:"How many findings, and how many mends, to show, at most 1000; default 50."`
-	JSON   bool          `name:"json" env:"-" help:"Print the findings as JSON."`
-	File   string        `arg:"" help:"The file; - for standard input."`
+	Zone   zone   `default:"+08:00" env:"-" placeholder:"ZONE" help:"The app's zone, in which times without one are read, as its setting: an IANA name or +hh:mm; default +08:00."`
+	Fix    string `env:"-" placeholder:"FILE" help:"Write a copy in which what is certain is mended, such as usd, and check that; all else is as it was. Where it is - for standard output, the findings go to standard error."`
+	Errors string `env:"-" placeholder:"FILE" help:"Write the error file, with all rows, that can be mended and sent again; - as with --fix."`
+	Most   int    `default:"50" env:"-" placeholder:"N" help:"How many findings, and how many mends, to show, at most 1000; default 50."`
+	JSON   bool   `name:"json" env:"-" help:"Print the findings as JSON."`
+	File   string `arg:"" help:"The file, or a pipe; - for standard input."`
+}
+
+// zone is written as in an app's settings.
+type zone struct{ *time.Location }
+
+func (z *zone) UnmarshalText(text []byte) (err error) {
+	if z.Location, err = store.ParseZone(string(text)); err != nil {
+		return fmt.Errorf("%q is no zone: write an IANA name such as Asia/Shanghai, or an offset from UTC such as +08:00", text)
+	}
+	return nil
 }
 
 // checked is what is printed as JSON.
 type checked struct {
-	Fixed        *fixed         `json:"fixed,omitempty"` // of the file as it was; the rest is of the mended copy
+	Fixed        *fixed         `json:"fixed,omitempty"`     // of the file as it was; the rest is of the mended copy
+	ErrorFile    string         `json:"errorFile,omitempty"` // that was written
 	TotalRows    int            `json:"totalRows"`
 	AcceptedRows int            `json:"acceptedRows"`
 	RejectedRows int            `json:"rejectedRows"`
@@ -56,6 +68,7 @@ type mend struct {
 }
 
 type finding struct {
+	Rule    string `json:"rule"`
 	Line    int    `json:"line,omitempty"`
 	Column  string `json:"column,omitempty"`
 	Value   string `json:"value,omitempty"`
@@ -64,13 +77,41 @@ type finding struct {
 	Warning bool   `json:"warning,omitempty"`
 }
 
-func (c checkCmd) Run(ctx context.Context, con console) (err error) {
+func (c checkCmd) Validate() error {
+	switch {
+	case c.Most < 0 || c.Most > 1000:
+		return errors.New("--most is a number from 0 to 1000")
+	case c.Fix == "-" && c.Errors == "-":
+		return errors.New("only one of --fix and --errors can be standard output: name a file for the other")
+	}
+	return nil
+}
+
+func (checkCmd) Help() string {
+	return "It ends with exit code 0 when the server would take the file, as far as the file alone shows that, with 1 when the file has errors, " +
+		"and with 2 when it could not be checked, because it cannot be read, for example."
+}
+
+func (c checkCmd) Run(ctx context.Context, con console) error {
+	refused, err := c.check(ctx, con)
+	if err != nil {
+		return unjudged{err}
+	}
+	return refused
+}
+
+// check tells in refused that the file has errors.
+func (c checkCmd) check(ctx context.Context, con console) (refused, err error) {
+	out := con.out
+	if c.Fix == "-" || c.Errors == "-" {
+		out = con.err
+	}
 	if c.JSON {
 		con.err = io.Discard // no bar
 	}
 	src, err := c.open(ctx, con)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() {
 		_ = src.bar.Finish() // where nothing was printed yet
@@ -78,56 +119,60 @@ func (c checkCmd) Run(ctx context.Context, con console) (err error) {
 	}()
 	var mended *fixed
 	if c.Fix != "" {
-		fixed, err := c.fix(ctx, src)
+		is, done, err := c.fix(ctx, con, src)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		mended = c.mends(fixed)
-		if src, err = src.another(c.Fix); err != nil {
-			return err
+		mended = c.mends(done)
+		if src, err = src.another(is); err != nil {
+			return nil, err
 		}
 	}
 	res, err := trade.Check(src, c.settings(), trade.Known{})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, res.Close()) }()
 	if c.Errors != "" {
-		if err := c.writeErrors(ctx, src, res); err != nil {
-			return err
+		if err := written(ctx, con, c.Errors, func(w io.Writer) error { return trade.WriteErrorFile(w, src, res, true) }); err != nil {
+			return nil, err
 		}
 	}
 	_ = src.bar.Finish()
 	is := c.findings(res)
-	is.Fixed = mended
+	is.Fixed, is.ErrorFile = mended, c.Errors
 	if c.JSON {
-		err = printJSON(con.out, is)
+		err = printJSON(out, is)
 	} else {
-		err = c.print(con.out, is, res.Parts)
+		err = c.print(out, is, res.Parts, len(res.FileProblems) > 0)
 	}
 	file, hint := "the file", ""
 	if c.Fix != "" {
-		file = c.Fix
+		file = nameOf(c.Fix)
 	}
 	if res.Mendable > 0 {
 		hint = "--fix FILE writes a copy in which what is certain is mended"
 	}
 	switch {
 	case len(res.FileProblems) > 0:
-		err = errors.Join(err, hinted{fmt.Errorf("%s would be refused as a whole", file), hint})
+		refused = hinted{fmt.Errorf("%s would be refused as a whole", file), hint}
 	case is.RejectedRows > 0:
-		err = errors.Join(err, hinted{fmt.Errorf("%d of %d rows are bad: %s would be refused, unless the app is set to take the good ones", is.RejectedRows, is.TotalRows, file), hint})
+		refused = hinted{fmt.Errorf("%d of %d rows are bad: %s would be refused, unless the app is set to take the good ones", is.RejectedRows, is.TotalRows, file), hint}
 	}
-	return err
+	return refused, err
 }
 
 // open has the file in a form that can be read several times.
 func (c checkCmd) open(ctx context.Context, con console) (src *watchedSource, err error) {
 	f := (*os.File)(nil)
 	if c.File == "-" {
-		f, err = c.copy(ctx, con)
-	} else {
-		f, err = os.Open(c.File)
+		f, err = spooled(ctx, con, con.in)
+	} else if f, err = os.Open(c.File); err == nil {
+		if _, once := f.Seek(0, io.SeekCurrent); once != nil { // a pipe is read once only
+			pipe := f
+			f, err = spooled(ctx, con, pipe)
+			err = errors.Join(err, pipe.Close())
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -146,57 +191,75 @@ func (c checkCmd) open(ctx context.Context, con console) (src *watchedSource, er
 	return &watchedSource{File: f, ctx: ctx, bar: bar(con.err, "checking", readings*info.Size()), size: info.Size()}, nil
 }
 
-func (c checkCmd) copy(ctx context.Context, con console) (*os.File, error) {
-	f, err := os.CreateTemp("", "infinia-check-*")
+// spooled is a copy of what can be read once only.
+func spooled(ctx context.Context, con console, from io.Reader) (*os.File, error) {
+	f, err := scratch()
 	if err != nil {
 		return nil, err
 	}
 	bar := bar(con.err, "reading", -1)
-	_, err = io.Copy(interruptible{ctx, io.MultiWriter(f, bar)}, con.in)
+	_, err = io.Copy(interruptible{ctx, io.MultiWriter(f, bar)}, from)
 	_ = bar.Finish()
-	if err := errors.Join(err, os.Remove(f.Name())); err != nil { // it lasts as long as it is open
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-// fix leaves no part of a copy behind.
-func (c checkCmd) fix(ctx context.Context, src *watchedSource) (*trade.Fixed, error) {
-	if is, err := src.Stat(); err == nil {
-		if out, err := os.Stat(c.Fix); err == nil && os.SameFile(is, out) {
-			return nil, hinted{fmt.Errorf("%s is the file itself", c.Fix), "name another file for the mended copy"}
-		}
-	}
-	f, err := create(c.Fix)
+// scratch is a file without a name: it lasts as long as it is open.
+func scratch() (*os.File, error) {
+	f, err := os.CreateTemp("", "infinia-check-*")
 	if err != nil {
 		return nil, err
 	}
-	fixed, err := trade.Fix(interruptible{ctx, f}, src, c.settings())
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, errors.Join(err, os.Remove(c.Fix))
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	return fixed, nil
+	return f, nil
 }
 
-func (c checkCmd) writeErrors(ctx context.Context, src io.ReadSeeker, res *trade.Result) error {
-	f, err := create(c.Errors)
+// fix writes the mended copy, and gives it to be checked.
+func (c checkCmd) fix(ctx context.Context, con console, src *watchedSource) (is *os.File, done *trade.Fixed, err error) {
+	if is, err := src.Stat(); err == nil {
+		if out, err := os.Stat(c.Fix); err == nil && os.SameFile(is, out) {
+			return nil, nil, hinted{fmt.Errorf("%s is the file itself", c.Fix), "name another file for the mended copy"}
+		}
+	}
+	if c.Fix == "-" {
+		if is, err = scratch(); err != nil {
+			return nil, nil, err
+		}
+		con.out = io.MultiWriter(con.out, is)
+	}
+	if err = written(ctx, con, c.Fix, func(w io.Writer) error {
+		done, err = trade.Fix(w, src, c.settings())
+		return err
+	}); err == nil && is == nil {
+		is, err = os.Open(c.Fix)
+	}
+	return is, done, err
+}
+
+// written makes a file that is not there yet, or writes to standard output. It leaves no part of a file behind.
+func written(ctx context.Context, con console, name string, write func(io.Writer) error) error {
+	if name == "-" {
+		return write(interruptible{ctx, con.out})
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return hinted{fmt.Errorf("%s is there already", name), "name another file"}
+	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(trade.WriteErrorFile(interruptible{ctx, f}, src, res, true), f.Close())
-}
-
-// create makes a file that is not there yet.
-func create(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return nil, hinted{fmt.Errorf("%s is there already", name), "name another file"}
+	if err = errors.Join(write(interruptible{ctx, f}), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(name))
 	}
-	return f, err
+	return nil
 }
 
 func (c checkCmd) settings() trade.Settings {
-	return trade.Settings{Zone: time.FixedZone("", int(c.Zone.Seconds()))}
+	return trade.Settings{Zone: c.Zone.Location}
 }
 
 func (c checkCmd) mends(done *trade.Fixed) *fixed {
@@ -225,14 +288,15 @@ func (c checkCmd) findings(res *trade.Result) checked {
 			is.More += len(all) - i
 			break
 		}
-		is.Findings = append(is.Findings, finding{p.Line, p.Column, p.Value, p.Wrong, p.Fix, p.Warning})
+		is.Findings = append(is.Findings, finding{p.Rule, p.Line, p.Column, p.Value, p.Wrong, p.Fix, p.Warning})
 	}
 	return is
 }
 
-func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part) error {
+// print is for people; whole tells whether the file is refused as a whole.
+func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part, whole bool) error {
 	if is.Fixed != nil {
-		if err := is.Fixed.print(w, c.File); err != nil {
+		if err := is.Fixed.print(w, c.File, is.wrong()); err != nil {
 			return err
 		}
 	}
@@ -278,8 +342,18 @@ func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part) error {
 		}
 		fmt.Fprintln(w)
 	}
-	_, err := fmt.Fprintf(w, "%d rows: %d would be accepted, %d rejected; whether sellers are bound, and what was filed before, only the server knows\n",
-		is.TotalRows, is.AcceptedRows, is.RejectedRows)
+	if _, err := fmt.Fprintf(w, "%d rows: %d would be accepted, %d rejected; whether sellers are bound, and what was filed before, only the server knows\n",
+		is.TotalRows, is.AcceptedRows, is.RejectedRows); err != nil || is.ErrorFile == "" {
+		return err
+	}
+	next := "mend the cells and send that file: the three columns that were added are ignored"
+	switch {
+	case whole:
+		next = "what is wrong with the whole file has to be mended first: until then no row is judged"
+	case is.RejectedRows == 0:
+		next = "none has an error"
+	}
+	_, err := fmt.Fprintf(w, "%s has all rows, each with what is wrong with it; %s\n", nameOf(is.ErrorFile), next)
 	return err
 }
 
@@ -292,9 +366,19 @@ func shown(value string) string {
 	return short
 }
 
-func (f *fixed) print(w io.Writer, file string) error {
+// wrong tells whether there are errors.
+func (is checked) wrong() bool {
+	return slices.ContainsFunc(is.Broken, func(b trade.Broken) bool { return !b.Warning })
+}
+
+// print says what was mended; wrong tells whether errors are left.
+func (f *fixed) print(w io.Writer, file string, wrong bool) error {
 	if f.Total == 0 {
-		_, err := fmt.Fprintf(w, "nothing is certain enough to be mended: %s is a copy\n\n", f.File)
+		why := "nothing needs mending"
+		if wrong {
+			why = "no error is certain enough to be mended"
+		}
+		_, err := fmt.Fprintf(w, "%s: %s is a plain copy\n\n", why, nameOf(f.File))
 		return err
 	}
 	if err := printTable(w, "line column was is", f.Mends, func(m mend) []any {
@@ -315,19 +399,32 @@ func (f *fixed) print(w io.Writer, file string) error {
 	if file == "-" {
 		file = "what was read"
 	}
-	_, err := fmt.Fprintf(w, "%d mended; the lines above are those of %s, all below is of %s\n\n", f.Total, file, f.File)
+	_, err := fmt.Fprintf(w, "%d mended; the lines above are those of %s, all below is of %s\n\n", f.Total, file, nameOf(f.File))
 	return err
+}
+
+// nameOf is what a file that was written is called.
+func nameOf(file string) string {
+	if file == "-" {
+		return "what was written"
+	}
+	return file
 }
 
 // printBroken counts by rule.
 func printBroken(w io.Writer, head string, broken []trade.Broken) error {
 	err := printTable(w, head+" count lines", broken, func(b trade.Broken) []any {
-		lines := strings.Trim(fmt.Sprint(b.Lines), "[]")
-		if b.Count > len(b.Lines) && len(b.Lines) > 0 {
-			lines += " ..."
-		}
-		return []any{b.Rule, b.Count, lines}
+		return []any{b.Rule, b.Count, linesOf(b)}
 	})
 	fmt.Fprintln(w)
 	return err
+}
+
+// linesOf is where a rule is broken.
+func linesOf(b trade.Broken) string {
+	lines := strings.Trim(fmt.Sprint(b.Lines), "[]")
+	if b.Count > len(b.Lines) && len(b.Lines) > 0 {
+		lines += " ..."
+	}
+	return lines
 }

@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"charm.land/lipgloss/v2"
@@ -35,7 +37,10 @@ func (c demoCmd) Run(ctx context.Context, con console) error {
 		return err
 	}
 	defer os.RemoveAll(data)
-	d := &demo{ctx: ctx, out: colors(con.out, os.Environ()), began: time.Now()}
+	signal.Ignore(syscall.SIGPIPE) // or the keys would stay behind when nobody reads on
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	d := &demo{ctx: ctx, quit: quit, out: colors(con.out, os.Environ()), began: time.Now()}
 	if err = d.start(data, c.KeyBits, con.err); err == nil {
 		err = d.play()
 	}
@@ -47,14 +52,20 @@ func (c demoCmd) Run(ctx context.Context, con console) error {
 	default:
 		d.say("Next: infinia dev starts a sandbox that stays, and says how to call it.")
 	}
+	if d.unheard != nil {
+		err = d.unheard // what else failed, failed because of it
+	}
 	return errors.Join(err, d.stop())
 }
 
 type demo struct {
 	ctx   context.Context
+	quit  context.CancelFunc
 	out   io.Writer
 	began time.Time
 	step  int
+
+	unheard error // why nothing can be printed any more
 
 	box    *server.Sandbox
 	client *infinia.Client // the platform's, which shows what goes over the wire
@@ -68,7 +79,13 @@ var (
 	fine     = lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Color("2"))
 )
 
-func (d *demo) print(text string) { fmt.Fprintln(d.out, text) }
+// print ends the demo when nothing can be printed any more.
+func (d *demo) print(text string) {
+	if _, err := fmt.Fprintln(d.out, text); err != nil {
+		d.unheard = err
+		d.quit()
+	}
+}
 
 func (d *demo) head(format string, args ...any) {
 	d.step++

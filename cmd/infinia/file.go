@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
 
 	"github.com/openinfinia/infinia/internal/admin"
+	"github.com/openinfinia/infinia/internal/trade"
 )
 
 type fileCmd struct {
@@ -41,19 +44,47 @@ type fileShow struct {
 }
 
 func (c fileShow) Run(ctx context.Context, con console) error {
-	return show(con, c.operator, func(api *admin.Client) (admin.FileDetail, error) { return api.File(ctx, c.ID) })
+	f, err := asked(c.connection, func(api *admin.Client) (admin.FileDetail, error) { return api.File(ctx, c.ID) })
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(con.out, f)
+	}
+	if err := printRecord(con.out, struct {
+		admin.File
+		Progress int64 `json:"progress,omitempty"`
+	}{f.File, f.Progress}); err != nil {
+		return err
+	}
+	var r report
+	if len(f.Parts) > 0 {
+		r.section("rows by seller and currency")
+		table(&r, "currency totalRows acceptedRows rejectedRows sellerId", f.Parts, func(p admin.FilePart) []any {
+			return []any{p.Currency, p.TotalRows, p.AcceptedRows, p.RejectedRows, p.SellerID}
+		}, "")
+	}
+	if len(f.Broken) > 0 {
+		r.section("what is wrong, by rule")
+		table(&r, "rule count lines example", f.Broken, func(b trade.Broken) []any { return []any{b.Rule, b.Count, linesOf(b), b.Example} }, "")
+	}
+	if len(f.Refused) > 0 {
+		r.section("other uploads under its requestNo, which were dropped")
+		table(&r, "at size sha256", f.Refused, func(u admin.RefusedUpload) []any { return []any{u.At, u.Size, u.SHA256} }, "")
+	}
+	if r.text.Len() > 0 {
+		_, err = fmt.Fprint(con.out, "\n", r.text.String())
+	}
+	return err
 }
 
 type fileErrors struct {
 	ID admin.ID `arg:"" help:"The file."`
-	operator
+	connection
 }
 
 func (c fileErrors) Run(ctx context.Context, con console) error {
-	if c.JSON {
-		return errors.New("an error file is CSV: --json is not for it")
-	}
-	f, err := asked(c.operator, func(api *admin.Client) (io.ReadCloser, error) { return api.FileErrors(ctx, c.ID) })
+	f, err := asked(c.connection, func(api *admin.Client) (io.ReadCloser, error) { return api.FileErrors(ctx, c.ID) })
 	if err != nil {
 		return err
 	}
@@ -87,11 +118,20 @@ type fileKeys struct{ operator }
 
 func (c fileKeys) Run(ctx context.Context, con console) error {
 	return list(con, c.operator, func(api *admin.Client) (admin.List[admin.ContentKey], error) { return api.ContentKeys(ctx) }, "keyId use chunks",
-		func(k admin.ContentKey) []any { return []any{k.KeyID, k.Use, k.Chunks} })
+		func(k admin.ContentKey) []any {
+			if k.KeyID == "" {
+				k.KeyID = "in clear"
+			}
+			return []any{k.KeyID, k.Use, k.Chunks}
+		})
 }
 
 type fileEncrypt struct{ actor }
 
 func (c fileEncrypt) Run(ctx context.Context, con console) error {
-	return perform(con, c.actor, func(api *admin.Client, a admin.Act) (admin.Encryption, error) { return api.EncryptFiles(ctx, a) })
+	err := perform(con, c.actor, func(api *admin.Client, a admin.Act) (admin.Encryption, error) { return api.EncryptFiles(ctx, a) })
+	if refused, ok := errors.AsType[*admin.Error](err); ok && refused.Status == http.StatusConflict && refused.Detail == "the server was given no content key" {
+		return hinted{err, "start the server with --content-key-file"}
+	}
+	return err
 }

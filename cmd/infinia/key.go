@@ -44,7 +44,7 @@ type keyExport struct {
 }
 
 func (c keyExport) Run(ctx context.Context, con console) error {
-	keys, err := asked(c.operator, func(api *admin.Client) (admin.List[admin.Key], error) { return api.Keys(ctx, c.AppID) })
+	keys, err := asked(c.connection, func(api *admin.Client) (admin.List[admin.Key], error) { return api.Keys(ctx, c.AppID) })
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func verdict(v admin.Verification) string {
 
 func (c ledgerVerify) verify(ctx context.Context) (v admin.Verification, err error) {
 	if c.DB == "" {
-		return asked(c.operator, func(api *admin.Client) (admin.Verification, error) { return api.Verify(ctx) })
+		return asked(c.connection, func(api *admin.Client) (admin.Verification, error) { return api.Verify(ctx) })
 	}
 	if store.IsPostgres(c.DB) {
 		var r ledger.Report

@@ -49,7 +49,8 @@ type console struct {
 	out, err io.Writer
 }
 
-// run parses and runs; its result is the exit code: 0 done, 1 failed, 2 wrong usage.
+// run parses and runs; its result is the exit code: 0 done, 1 failed, 2 wrong usage or a file that could not be
+// checked.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	exit := -1
 	parser, err := newParser(out, errOut, func(code int) { exit = code; panic(exited{}) })
@@ -71,15 +72,24 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	if err := parsed.Run(console{in, out, errOut}); err != nil {
+		code := 1
+		if _, ok := errors.AsType[unjudged](err); ok {
+			code = 2
+		}
 		if ctx.Err() != nil {
 			h, _ := errors.AsType[hinted](err)
 			err = hinted{errors.New("interrupted"), h.hint}
 		}
 		tell(errOut, err)
-		return 1
+		return code
 	}
 	return 0
 }
+
+// unjudged is a failure of infinia check that says nothing about the file.
+type unjudged struct{ error }
+
+func (u unjudged) Unwrap() error { return u.error }
 
 func newParser(out, errOut io.Writer, exit func(int)) (*kong.Kong, error) {
 	return kong.New(new(commands), kong.Name("infinia"), kong.Description("The open, self-hostable system behind the Infinia API."),
@@ -149,7 +159,7 @@ func tell(w io.Writer, err error) {
 	if e, ok := errors.AsType[*admin.Error](err); ok {
 		fmt.Fprintf(w, "error: %s\n", e.Detail)
 		for _, f := range e.Fields {
-			if e.Detail != f.Field+" "+f.Message {
+			if e.Detail != f.Field+" "+f.Message && e.Detail != f.Message {
 				fmt.Fprintf(w, "  %s: %s\n", f.Field, f.Message)
 			}
 		}

@@ -33,20 +33,25 @@ type operatorVerbs struct {
 	Reset resetCmd `cmd:"" group:"Sandbox" help:"Begin anew: empty the books; apps and keys stay."`
 }
 
-// operator says which server an operator's verb speaks to; by default the sandbox of the data folder.
+// operator says which server an operator's verb speaks to, and how it answers.
 type operator struct {
+	connection
+	JSON bool `name:"json" help:"Print what the server answered, as JSON."`
+}
+
+// connection is by default to the sandbox of the data folder.
+type connection struct {
 	Admin     string `group:"Server" placeholder:"URL" help:"The server, such as https://pay.example.com. Without it: the sandbox."`
 	TokenFile string `group:"Server" placeholder:"FILE" help:"File with the operator's token."`
 	Token     string `group:"Server" placeholder:"TEXT" help:"The token itself. On a command line others can see it: set the variable, or use --token-file."`
 	Data      string `group:"Server" default:".infinia" placeholder:"FOLDER" help:"Folder of the sandbox, when no server is named; default .infinia."`
-	JSON      bool   `name:"json" help:"Print what the server answered, as JSON."`
 }
 
 const adminPath = "/admin/v1"
 
 // client finds server and token. The two come from the same place: the sandbox's token is no server's business, and a
 // server's none of the sandbox.
-func (o operator) client() (*admin.Client, error) {
+func (o connection) client() (*admin.Client, error) {
 	token, err := o.token()
 	if err != nil {
 		return nil, err
@@ -74,7 +79,7 @@ func (o operator) client() (*admin.Client, error) {
 	return admin.NewClient(strings.TrimSuffix(strings.TrimSuffix(o.Admin, "/"), adminPath)+adminPath, token, nil), nil
 }
 
-func (o operator) token() (string, error) {
+func (o connection) token() (string, error) {
 	if o.TokenFile == "" {
 		return o.Token, nil
 	}
@@ -99,7 +104,7 @@ func loopback(host string) bool {
 
 // actor is an operator who changes something.
 type actor struct {
-	Reason    string `required:"" env:"-" placeholder:"TEXT" help:"Why; kept for the auditor. Where a binding ends, the app is told."`
+	Reason    string `required:"" env:"-" placeholder:"TEXT" help:"Why; kept for the auditor.${told=}"`
 	Reference string `env:"-" placeholder:"TEXT" help:"Your number of this act. The same command again under the same number is the same act and done once, so that it may be repeated when an answer got lost. Without it one is made and printed."`
 	operator
 }
@@ -131,7 +136,7 @@ func performShown[A any](con console, by actor, do func(*admin.Client, admin.Act
 
 // show prints one record.
 func show[A any](con console, o operator, ask func(*admin.Client) (A, error)) error {
-	answer, err := asked(o, ask)
+	answer, err := asked(o.connection, ask)
 	if err != nil {
 		return err
 	}
@@ -142,7 +147,7 @@ func show[A any](con console, o operator, ask func(*admin.Client) (A, error)) er
 }
 
 // asked is the answer to a question, which may be put again at will.
-func asked[A any](o operator, ask func(*admin.Client) (A, error)) (answer A, err error) {
+func asked[A any](o connection, ask func(*admin.Client) (A, error)) (answer A, err error) {
 	api, err := o.client()
 	if err != nil {
 		return answer, err
@@ -163,7 +168,7 @@ func (p paging) page() admin.Page { return admin.Page{Most: p.Most, Before: p.Be
 
 // list prints one page as a table.
 func list[T any](con console, o operator, ask func(*admin.Client) (admin.List[T], error), columns string, row func(T) []any) error {
-	page, err := asked(o, ask)
+	page, err := asked(o.connection, ask)
 	if err != nil {
 		return err
 	}

@@ -53,10 +53,6 @@ func (s *watchedSource) Seek(offset int64, whence int) (int64, error) {
 }
 
 // another goes on with another file, on the same bar, and closes this one.
-func (s *watchedSource) another(name string) (*watchedSource, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return s, err
-	}
+func (s *watchedSource) another(f *os.File) (*watchedSource, error) {
 	return &watchedSource{File: f, ctx: s.ctx, bar: s.bar, from: s.from + s.at, size: s.size}, s.Close()
 }

@@ -72,7 +72,7 @@ func (c traceShare) Run(ctx context.Context, con console) error {
 
 // traced asks, and prints the answer for people unless JSON is wanted.
 func traced[A any](con console, o operator, ask func(*admin.Client) (A, error), print func(*report, A)) error {
-	answer, err := asked(o, ask)
+	answer, err := asked(o.connection, ask)
 	if err != nil {
 		return err
 	}

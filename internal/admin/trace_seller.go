@@ -256,7 +256,7 @@ func whyNotFiled(files []FileOfSeller, nothing bool) (why []string) {
 			processing++
 		case f.Status != string(infinia.FileFailed), later[f.RequestNo], len(why) == toldFiles:
 		case f.RowsOfSeller > 0:
-			why = append(why, fmt.Sprintf("file %s (id %s) FAILED, with %d rows of this seller: %s", f.RequestNo, f.ID, f.RowsOfSeller, f.fault()))
+			why = append(why, fmt.Sprintf("file %s (id %s) FAILED, with %s of this seller: %s", f.RequestNo, f.ID, counted(f.RowsOfSeller, "row"), f.fault()))
 		case nothing && f.FailReason != "":
 			why = append(why, fmt.Sprintf("file %s (id %s) FAILED before its rows could be read: %s", f.RequestNo, f.ID, f.fault()))
 		case nothing:
@@ -276,14 +276,29 @@ func (f FileOfSeller) fault() string {
 	if f.FailReason != "" || len(wrong) == 0 {
 		return f.FailReason
 	}
-	text := fmt.Sprintf("%s, in %d of its rows", wrong[0].Example, wrong[0].Count)
-	if len(wrong[0].Lines) > 0 {
-		text += fmt.Sprintf(" (line %d)", wrong[0].Lines[0])
+	most, place := wrong[0], ""
+	if len(most.Lines) > 0 {
+		place = fmt.Sprintf(" (first: line %d)", most.Lines[0])
+		if most.Count == 1 {
+			place = fmt.Sprintf(" (line %d)", most.Lines[0])
+		}
 	}
-	if n := len(wrong) - 1; n > 0 {
-		text += fmt.Sprintf(", and other rules are broken: %d", n)
+	text := counted(int64(most.Count), "row") + place + ": " + most.Example
+	switch others := counted(int64(len(wrong)-1), "other rule"); len(wrong) {
+	case 1:
+	case 2:
+		text += "; " + others + " is broken"
+	default:
+		text += "; " + others + " are broken"
 	}
 	return text
+}
+
+func counted(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // sharesSince are the newest shares of the seller who owns an account of used evidence that are held or settled and were

@@ -306,7 +306,7 @@ func TestTraceSellerWithoutAvailableShare(t *testing.T) {
 		s := check("files", "no accepted trade file has a row", "file T-2 (id ", "file T-1 (id ", "files that are still being judged, and may have rows of this seller: 1")
 		if f := s.Files; len(f) != 3 || f[0].Status != "PROCESSING" || f[2].RowsOfSeller != 1 || f[2].AcceptedOfSeller != 0 ||
 			!strings.HasSuffix(s.Why[1], "FAILED before its rows could be read: "+f[1].FailReason) ||
-			!strings.HasSuffix(s.Why[2], "FAILED, with 1 rows of this seller: "+f[2].Broken[0].Example+", in 1 of its rows (line 2)") {
+			!strings.HasSuffix(s.Why[2], "FAILED, with 1 row of this seller: 1 row (line 2): "+f[2].Broken[0].Example) {
 			t.Errorf("files: %+v", s)
 		}
 		r.due(trade.FileQueue(testApp), outbox.Each(r.im.Import))

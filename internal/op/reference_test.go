@@ -53,6 +53,8 @@ A call is ` + "`POST <base>/v1/<resource>/<verb>`" + ` with the envelope as JSON
 The answer has ` + "`appId`, `code`, `message`" + ` and, encrypted to the key that signed the request, ` + "`responseData`" + ` [D]. After a request was read, a failure's ` + "`responseData`" + ` is ` + "`{\"requestNo\",\"traceId\",\"errors\":[{\"field\",\"code\",\"message\"}]}`" + ` with every wrong field [O]. The header ` + "`" + infinia.TraceHeader + "`" + ` names the call in the server's log [O].
 
 A changing operation acts once per requestNo, for ever. The same content again is answered from what it made, in its present state; other content is BIZ-001; a refusal is final. After SYS-008, a time-out or a broken connection send the same request again under the same requestNo [O].
+
+A requestNo is 1 to 64 of ` + "`A-Z a-z 0-9 . _ -`" + `, the first a letter or digit; letter case counts [O].
 `)
 	for _, o := range All {
 		kind := "Query"

@@ -75,7 +75,8 @@ func (p Problem) String() string {
 }
 
 // Known tells what was accepted before. Several goroutines ask at once, and an error ends the check. A nil function stands
-// for what nobody can tell without a database: every seller is bound, nothing was filed before.
+// for what nobody can tell without a database: every seller is bound, and what was filed before may have been anything that
+// makes the rows sound.
 type Known struct {
 	// Bound tells which of these sellers' bindings are, or once were, SUCCESS; there are at most batchRecords.
 	Bound func(of []Binding) (map[Binding]bool, error)
@@ -321,6 +322,11 @@ func (c *checker) readAll(src io.ReadSeeker, res *Result) error {
 		return err
 	}
 	c.header = readHeader(head, c.enc)
+	if len(c.header.problems) > 0 {
+		if err := c.lookBelow(split, head); err != nil {
+			return err
+		}
+	}
 	res.FileProblems = c.header.problems
 	for _, p := range res.FileProblems {
 		if p.Mend != "" || p.Remove {

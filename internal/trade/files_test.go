@@ -74,9 +74,11 @@ sftp> rename /upload/TDU-20250903-0001.csv.part /upload/TDU-20250903-0001.csv
 ` + "```" + `
 
 ` + clients + `
-Then ask ` + "`trade-details/query`" + ` with the requestNo until the status is no longer PROCESSING.
+A requestNo is 1 to 64 of ` + "`A-Z a-z 0-9 . _ -`" + `, the first a letter or digit; letter case counts. Where a ` + "`.sha256`" + ` lies beside a file, it alone decides: as long as it has another digest the file is not taken, and only the server's log says so; send the right one, or the file again. With the app's setting ` + "`requireUploadMarker`" + ` no file is complete without its ` + "`.done` or `.sha256`" + `. After a crash of the server in the middle of an upload going on may be refused, because the file may have a gap: upload it from the start.
 
-The same bytes again under the same requestNo: the same result. Other bytes after FAILED are its next attempt; nothing was booked. Other bytes while it is judged, or after SUCCESS or PARTIAL, are dropped, and the summary lists them.
+Then ask ` + "`trade-details/query`" + ` with the requestNo until the status is no longer PROCESSING. At first the answer may be BIZ-002: the upload is not taken over yet. Do not delete or replace it before the query finds it. After a second upload under a requestNo that FAILED the query tells of the first until ` + "`attempt`" + ` has risen: wait for that.
+
+The same bytes again under the same requestNo: the same result, and the same attempt. Other bytes after FAILED are its next attempt; nothing was booked. Other bytes while it is judged, or after SUCCESS or PARTIAL, are dropped, and the summary lists them.
 
 ## The file
 
@@ -99,16 +101,21 @@ Comma separated, a header line, quotes as in RFC 4180. UTF-8, with or without a 
 	b.WriteString("\n```csv\n" + sampleFile + "```\n" + readings(t) + `
 A row is a sale (amount above zero) or a return (below zero); an exchange is a return and a later sale [O]. Its identity is sellerId, orderId, sku, transactionTime and the sign: filed again with the same currency and amount it books nothing and is accepted, and may move a sale from Not Shipped to Shipped; with another currency or amount it is an error. Returns of a sellerId, orderId and sku may not exceed its sales, over all files, and are taken off shipped sales first. A row needs a seller whose binding in its currency is, or once was, successful.
 
-` + "`infinia sample --rows 1000 trades.csv`" + ` writes such a file to try things with, in any of the encodings; bind SELLER-000001 to SELLER-000010 first, or name your own sellers with ` + "`--seller`" + `.
+` + "`infinia sample --rows 1000 trades.csv`" + ` writes such a file to try things with, in any of the encodings. Its sellers are SELLER-000001 to SELLER-000010, or your own, named with ` + "`--seller`" + `. Each of them has to be bound in CNH first: after this call, which is for the first, the seller opens the ` + "`redirectUrl`" + ` of its answer in a browser and confirms; in ` + "`infinia dev`" + ` nobody has to approve that.
+
+` + "```sh" + `
+infinia call account-binding/request -d '{"requestNo":"ABR-000001","sellerId":"SELLER-000001","sellerCertNo":"91310108MA1KXXXXXX","sellerName":"Acme Trading Ltd.","storeName":"Acme","storeUrl":"https://store.example.com/acme","entityType":"Corporate","country":"CHN","currency":"CNH"}'
+` + "```" + `
+
 With ` + "`--bad 5`" + `, about 5 % of its rows have a fault, and the command says how many have which. The same flags always give the same bytes; another ` + "`--seed`" + ` gives other orders.
 
-` + "`infinia check trades.csv`" + ` judges a file like the server, as far as one file alone shows it. With ` + "`--fix mended.csv`" + ` it writes a copy and judges that: where an error says what to write, nothing is to be chosen and nothing gets lost, the copy has it, and so it has the names that are misspelt in the header; a second header and a line ` + "`sep=,`" + ` are left out. All else is as it was, byte for byte, and the command lists what it has done. What is marked ` + "`--fix`" + ` on this page is mended so.
+` + "`infinia check trades.csv`" + ` judges a file like the server, as far as one file alone shows it, in the app's zone if ` + "`--zone`" + ` names that. Its exit code is 0 where the server would take the file, 1 where the file has errors, and 2 where it could not be checked. With ` + "`--fix mended.csv`" + ` it writes a copy and judges that: where an error says what to write, nothing is to be chosen and nothing gets lost, the copy has it, and so it has the names that are misspelt in the header; a second header and a line ` + "`sep=,`" + ` are left out. All else is as it was, byte for byte, and the command lists what it has done. What is marked ` + "`--fix`" + ` on this page is mended so.
 
 ## Results
 
 One bad row and nothing of the file counts: FAILED. An app can be set to take the good rows: PARTIAL [O].
 
-` + "`/result/<requestNo>_summary.json`" + ` has status, attempt, counts, the SHA-256 judged, what is wrong by rule (` + "`broken`" + `: how often, the first ten lines, an example), the first warnings of accepted rows, and uploads that were dropped. ` + "`/result/<requestNo>_error.csv`" + `, also behind the query's ` + "`errorFileUrl`" + `, has the rows as they were sent and three columns more: ` + "`lineNumber`" + ` as an editor counts it, ` + "`errorCount`" + `, and ` + "`errors`" + `, each as what is wrong and how to mend it; what is wrong with the whole file stands in its first row. Mend the cells and send that file as it is, under the same requestNo: the three columns are ignored.
+` + "`/result/<requestNo>_summary.json`" + ` has status, attempt, counts, the SHA-256 judged, what is wrong by rule (` + "`broken`" + `: how often, the first ten lines, an example), the first warnings of accepted rows, and uploads that were dropped. ` + "`/result/<requestNo>_error.csv`" + `, also behind the query's ` + "`errorFileUrl`" + `, has rows as they were sent and three columns more: ` + "`lineNumber`" + ` as an editor counts it, ` + "`errorCount`" + `, and ` + "`errors`" + `, each as what is wrong and how to mend it; what is wrong with the whole file stands in its first row. The three columns are ignored when that file is sent as it is. After FAILED it has all rows: mend the cells and send it under the same requestNo. After PARTIAL it has only the rejected rows, and the others count already: mend them and send it under a new requestNo.
 
 ## What is checked
 

@@ -2,6 +2,8 @@ package trade
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +21,7 @@ type header struct {
 	width     int   // the sender's cells: own and those without a name behind them
 	extraLast bool  // the error file's columns come last, so that rows may do without them
 	unnamed   []int // cells without a name, behind all columns of the sender: every row has them, with nothing in them
+	names     int   // cells with the name of a column
 	problems  []Problem
 	nearly    []nearlyNamed
 }
@@ -109,7 +112,7 @@ func readHeader(rec record, enc encoding) header {
 		return whole(fileLineEnds, "")
 	}
 	h := header{size: len(rec.cells), extraLast: true}
-	seen, names := make(map[string]int), 0
+	seen := make(map[string]int)
 	for i, s := range rec.cells {
 		cell, _ := enc.decode(rec.raw[s.from:s.to])
 		name := strings.TrimFunc(unquote(cell), func(r rune) bool { return unicode.IsSpace(r) || isUnseen(r) })
@@ -122,7 +125,7 @@ func readHeader(rec record, enc encoding) header {
 		folded := strings.ToLower(name)
 		seen[folded]++
 		if known {
-			names++
+			h.names++
 		}
 		switch {
 		case !known && meant != "":
@@ -152,7 +155,7 @@ func readHeader(rec record, enc encoding) header {
 		}
 		return twice
 	})
-	if names == 0 && strings.Contains(text, "://") {
+	if h.names == 0 && strings.Contains(text, "://") {
 		return whole(fileHeadless, "")
 	}
 	for _, c := range columns {
@@ -165,6 +168,56 @@ func readHeader(rec record, enc encoding) header {
 		h.width++
 	}
 	return h
+}
+
+// headingLines is how far down a header is looked for.
+const headingLines = 20
+
+// lookBelow looks at the lines after one that is no header. Under a line for spreadsheets there should be one, whose problems
+// are told as well; under a title or a comment there may be one.
+func (c *checker) lookBelow(split *splitter, head record) error {
+	first := &c.header.problems[0]
+	isRow := first.Rule == rules[fileHeadless].Name && len(head.cells) > columnCount/2
+	switch {
+	case first.Rule == rules[fileSepLine].Name:
+		rec, err := c.heading(split)
+		if err != nil {
+			return unlessEnded(err)
+		}
+		for _, p := range readHeader(rec, c.enc).problems {
+			if !first.Remove { // Fix goes no further
+				p.Mend, p.Remove = "", false
+			}
+			c.header.problems = append(c.header.problems, p)
+		}
+		return nil
+	case c.header.names > 0, isRow:
+		return nil
+	}
+	ahead := &splitter{src: bytes.NewReader(slices.Clone(split.buf[split.start:])), enc: c.enc, line: split.line}
+	for {
+		rec, err := c.heading(ahead)
+		if err != nil || rec.line > headingLines {
+			return nil //nolint:nilerr // there is none, or split comes upon it
+		}
+		if len(readHeader(rec, c.enc).problems) == 0 {
+			c.header = header{problems: []Problem{finding{rule: fileAbove, other: int32(rec.line)}.problem()}}
+			for split.line < ahead.line { // the rows begin there
+				if _, err := split.next(); err != nil {
+					return unlessEnded(err)
+				}
+			}
+			return nil
+		}
+	}
+}
+
+// unlessEnded leaves out what the reading of the rows comes upon again.
+func unlessEnded(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, errTooLong) {
+		return nil
+	}
+	return err
 }
 
 // isSepLine tells the line by which a spreadsheet is told the separator.

@@ -361,7 +361,8 @@ func (b *bench) judgeCurrency(rows []Row, booked money.Currency) {
 }
 
 // judgeReturns adds what is booked and the sound rows of the file. What is wrong with the sum is wrong with every return of
-// the item, because nobody can tell which one is too much.
+// the item, because nobody can tell which one is too much. Where nobody knows what is booked, the sales may be in an earlier
+// file.
 func (b *bench) judgeReturns(rows []Row, booked itemBooks) {
 	sales, err := money.Add(booked.shipped, booked.unshipped)
 	returns, fits := booked.returns, err == nil
@@ -381,13 +382,17 @@ func (b *bench) judgeReturns(rows []Row, booked itemBooks) {
 		}
 		*side = total
 	}
+	tooMuch := rowReturns
+	if b.checker.known.Booked == nil {
+		tooMuch = rowReturnsHere
+	}
 	for i := range rows {
 		row := &rows[i]
 		switch {
 		case !fits:
 			b.find(row, finding{rule: rowSum})
 		case row.Amount < 0 && returns > sales:
-			b.find(row, finding{rule: rowReturns})
+			b.find(row, finding{rule: tooMuch})
 		}
 	}
 }

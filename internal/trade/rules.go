@@ -345,6 +345,7 @@ const (
 	fileLineEnds
 	fileHeaderQuotes
 	fileHeadless
+	fileAbove
 	fileMissing
 	fileUnknown
 	fileNearly
@@ -372,6 +373,7 @@ const (
 	rowCurrency
 	rowCurrencyFiled
 	rowReturns
+	rowReturnsHere
 	rowSum
 )
 
@@ -385,6 +387,7 @@ var rules = [...]Rule{
 	fileLineEnds:     {"file.line-ends", "", "ends its lines by carriage returns alone", "save it with Unix (LF) or Windows (CR LF) line ends", true, false, false},
 	fileHeaderQuotes: {"file.header-quotes", "", "has a quote in its header ({name}) that is not closed or stands inside a name", "write the column names without quotes", true, false, false},
 	fileHeadless:     {"file.headless", "", "has no header: line {line} is a row already", "write the line of column names above it: sellerId,orderId,sku and so on", true, false, false},
+	fileAbove:        {"file.above-header", "", "has its header on line {line}", "remove what is above it", true, false, false},
 	fileMissing:      {"file.column-missing", "", "is missing from the header", "add the column", true, false, false},
 	fileUnknown:      {"file.column-unknown", "", "is not a column of trade files", "correct the name in the header, or remove the column", true, false, false},
 	fileNearly:       {"file.column-misspelt", "", "is not a column of trade files", "write {name} in the header", true, false, false},
@@ -413,6 +416,7 @@ var rules = [...]Rule{
 	rowCurrency:      {"row.currency", "transactionCurrency", "differs from line {line} of " + sameItem, "use one currency for all of its rows", false, false, false},
 	rowCurrencyFiled: {"row.currency-filed", "transactionCurrency", "differs from {name}, in which earlier files have " + sameItem, "use {name}", false, false, false},
 	rowReturns:       {"row.returns", "transactionAmount", "the returns of " + sameItem + " exceed its sales, earlier files included", "correct the returns, or add the sales that are missing", false, false, false},
+	rowReturnsHere:   {"row.returns-here", "transactionAmount", "the returns of " + sameItem + " exceed its sales in this file", "nothing needs mending if an earlier file has the sales: the server counts them too", false, true, false},
 	rowSum:           {"row.sum", "transactionAmount", "the rows of " + sameItem + " add up to more than can be booked", "correct the amounts", false, false, false},
 }
 
