@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/openinfinia/infinia/internal/admin"
 	"github.com/openinfinia/infinia/internal/trade"
@@ -129,9 +127,5 @@ func (c fileKeys) Run(ctx context.Context, con console) error {
 type fileEncrypt struct{ actor }
 
 func (c fileEncrypt) Run(ctx context.Context, con console) error {
-	err := perform(con, c.actor, func(api *admin.Client, a admin.Act) (admin.Encryption, error) { return api.EncryptFiles(ctx, a) })
-	if refused, ok := errors.AsType[*admin.Error](err); ok && refused.Status == http.StatusConflict && refused.Detail == "the server was given no content key" {
-		return hinted{err, "start the server with --content-key-file"}
-	}
-	return err
+	return perform(con, c.actor, func(api *admin.Client, a admin.Act) (admin.Encryption, error) { return api.EncryptFiles(ctx, a) })
 }

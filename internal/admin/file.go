@@ -213,7 +213,7 @@ func (s *server) encryptFiles(ctx context.Context, in *body[Act]) (Encryption, e
 	return once(ctx, s, act[Encryption]{Act: in.Body, name: "file.encrypt", content: in,
 		alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) (c change[Encryption], err error) {
 			if keys.First() == "" {
-				return c, huma.Error409Conflict("the server was given no content key")
+				return c, huma.Error409Conflict("the server was given no content key: start it with --content-key-file")
 			}
 			uses, err := keys.Uses(ctx, q)
 			e := Encryption{KeyID: keys.First()}
