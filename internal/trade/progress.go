@@ -124,13 +124,12 @@ func Progress(ctx context.Context, q *pgdb.Queries, f pgdb.TradeFile) (percent i
 // many calls there are. Longer rests make files slower, and calls no quicker (BenchmarkCallsBesideFile).
 const restMost = 1
 
+func (im *Importer) busy() bool { return im.Busy != nil && im.Busy() }
+
 // rest lets calls go first after a piece of work.
 func (im *Importer) rest(worked time.Duration) {
-	if im.Busy == nil {
-		return
-	}
 	const look = 500 * time.Microsecond
-	for end := time.Now().Add(restMost * worked); im.Busy(); {
+	for end := time.Now().Add(restMost * worked); im.busy(); {
 		left := time.Until(end)
 		if left <= 0 {
 			return

@@ -19,7 +19,10 @@ func (im *Importer) rowsPerUnit() (rows, writers int) {
 	return sqliteRowsPerUnit, 1
 }
 
-const sqliteRowsPerUnit = 500
+const (
+	sqliteRowsPerUnit = 500
+	rowsBesideCalls   = 1000 // at most, while calls are under way: of PostgreSQL's writers they feel every piece
+)
 
 // writeRows writes the accepted rows in the order of their table, under a run of their own. They begin to count when the file
 // names the run; those of a run that no file names are removed in the background.
@@ -81,7 +84,7 @@ func (im *Importer) writeRows(ctx context.Context, app pgdb.App, p *progress, re
 			keys = append(keys, r.Item[:]...)
 			piece = append(piece, pgdb.TradeRow{App: app.ID, ItemKey: keys[len(keys)-16 : len(keys) : len(keys)], At: r.At, Returned: asInt(r.Amount < 0), RunID: runID,
 				Part: int64(r.part), Amount: r.Amount, Shipped: asInt(r.Shipped), ShipHash: r.ShipDetail, Line: int64(r.Line), RowOffset: r.Offset})
-			if len(piece) == most {
+			if n := len(piece); n == most || n%rowsBesideCalls == 0 && im.busy() {
 				if err := hand(); err != nil {
 					return err
 				}
