@@ -18,9 +18,8 @@ type postgresBooks struct {
 		db  *store.DB
 		way *storetest.Proxy
 	}
-	armed  *storetest.Proxy // nil: no commit is going to fail
-	met    <-chan struct{}  // closed when it has
-	stands bool
+	armed *storetest.Proxy // nil: no commit is going to fail
+	met   <-chan struct{}  // closed when it has
 }
 
 func (b *postgresBooks) open(ctx context.Context, node int, cfg store.Config) (_ *store.DB, err error) {
@@ -73,8 +72,8 @@ func (b *postgresBooks) killInCommit(node int, lost bool, _ float64, run func())
 	return []int{node}, lost, nil
 }
 
-// failCommit has the connection on which a node writes be cut, when it commits or, now and then, when it begins; what has
-// begun only is begun anew by the store.
+// failCommit has the connection on which a node writes be cut, when it commits or, now and then, when it begins; both may be
+// one batch. What has begun only is begun anew by the store.
 func (b *postgresBooks) failCommit(rng *rand.Rand) {
 	statement, harm := "COMMIT", storetest.CutBefore
 	if rng.IntN(4) == 0 {
@@ -84,7 +83,6 @@ func (b *postgresBooks) failCommit(rng *rand.Rand) {
 		harm = storetest.CutAfter
 	}
 	b.armed = b.nodes[rng.IntN(nodesMany)].way
-	b.stands = statement == "COMMIT" && harm == storetest.CutAfter
 	b.met = b.armed.HarmNth(1+rng.IntN(4), statement, harm)
 }
 
@@ -98,7 +96,7 @@ func (b *postgresBooks) spare() {
 func (b *postgresBooks) failed() (failed, stands bool) {
 	select {
 	case <-b.met:
-		return true, b.stands
+		return true, b.armed.Stood()
 	default:
 		return false, false
 	}

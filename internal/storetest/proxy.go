@@ -26,6 +26,7 @@ type Proxy struct {
 	nth   int               // guarded by mu; how many such batches there are up to that one
 	harm  Harm              // guarded by mu
 	met   chan struct{}     // guarded by mu; closed when the harm is done
+	stood bool              // guarded by mu; what met with harm was committed
 	down  bool              // guarded by mu; new connections are refused
 	gate  sync.RWMutex      // held while nothing is forwarded
 }
@@ -113,8 +114,16 @@ func (p *Proxy) HarmNext(statement string, h Harm) (met <-chan struct{}) {
 func (p *Proxy) HarmNth(nth int, statement string, h Harm) (met <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.nth, p.at, p.harm, p.met = nth, statement, h, make(chan struct{})
+	p.nth, p.at, p.harm, p.met, p.stood = nth, statement, h, make(chan struct{}), false
 	return p.met
+}
+
+// Stood says, once the harm is done, whether the server has committed the batch that it was done to: by what it answered, of
+// which nobody else heard.
+func (p *Proxy) Stood() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stood
 }
 
 // Spare calls off the harm that has not been done.
@@ -266,6 +275,11 @@ func (l *link) answer() {
 		l.mu.Lock()
 		swallow := l.swallow
 		l.mu.Unlock()
+		if swallow != nil && kind == 'C' && string(raw[5:]) == "COMMIT\x00" { // not ROLLBACK, as it answers where a statement has failed
+			l.Proxy.mu.Lock()
+			l.stood = true
+			l.Proxy.mu.Unlock()
+		}
 		if swallow != nil && kind == 'Z' { // ready for the next: it is done
 			close(swallow)
 			return
