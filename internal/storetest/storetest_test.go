@@ -243,3 +243,34 @@ func query(t *testing.T, database, sql string, result any) {
 		t.Fatal(err)
 	}
 }
+
+// TestProxyKnowsWhatStood: of a batch whose answer nobody has heard.
+func TestProxyKnowsWhatStood(t *testing.T) {
+	proxy, through := StartProxy(t, Postgres.New(t))
+	for _, c := range []struct {
+		at, middle string
+		stood      bool
+	}{
+		{"BEGIN", "SELECT 1", true},
+		{"COMMIT", "SELECT 1", true},
+		{"BEGIN", "SELECT 1/0", false},
+	} {
+		conn, err := pgx.Connect(t.Context(), through)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &pgx.Batch{}
+		for _, statement := range []string{"BEGIN", c.middle, "COMMIT"} {
+			b.Queue(statement)
+		}
+		met := proxy.HarmNext(c.at, CutAfter)
+		if err := conn.SendBatch(t.Context(), b).Close(); err == nil {
+			t.Errorf("%v: it has heard of its commit", c)
+		}
+		<-met
+		if proxy.Stood() != c.stood {
+			t.Errorf("%v: stood %v", c, proxy.Stood())
+		}
+		conn.Close(t.Context())
+	}
+}
