@@ -144,7 +144,11 @@ func StartSandbox(ctx context.Context, cfg SandboxConfig) (_ *Sandbox, err error
 	if err != nil {
 		return nil, err
 	}
-	return s, replaceFile(s.filePath, append(text, '\n'))
+	if err := replaceFile(s.filePath, append(text, '\n')); err != nil {
+		return nil, err
+	}
+	s.making.Store(false)
+	return s, nil
 }
 
 // Close takes sandbox.json away, then stops the server.

@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -81,6 +82,7 @@ type Server struct {
 
 	HostKeys []string // SFTP's fingerprints, as its clients show them at the first login
 
+	making   atomic.Bool // a sandbox: its app and keys, and the file that names them, are not all there yet
 	log      *slog.Logger
 	unlock   func() error // lets another process use the data folder
 	http     *http.Server
@@ -266,7 +268,12 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 	mux.Handle("/admin/v1/", admin.New(adminCfg))
 	mux.Handle("/", pages)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	s.making.Store(cfg.Sandbox)
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if s.making.Load() {
+			http.Error(w, "the sandbox is being made", http.StatusServiceUnavailable)
+			return
+		}
 		ctx, cancel := context.WithTimeout(r.Context(), readyMost)
 		defer cancel()
 		if err := s.DB.Ready(ctx); err != nil {

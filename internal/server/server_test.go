@@ -196,6 +196,22 @@ func TestSandboxFileIsThereWhileReady(t *testing.T) {
 	})
 }
 
+// TestSandboxIsReadyOnceItIsMade: whoever waits for /readyz finds the app, its keys and the file that names them.
+func TestSandboxIsReadyOnceItIsMade(t *testing.T) {
+	t.Parallel()
+	half := testConfig(t, storetest.SQLite, store.Settings{}).Config
+	half.Sandbox, half.AdminTokens = true, map[string]string{"sandbox": strings.Repeat("x", 16)}
+	s := must(Start(t.Context(), half))(t) // what StartSandbox does before it makes the app
+	status, content := fetchStatus(t, s.URL+"/readyz", "")
+	equal(t, "status of a half made one", status, http.StatusServiceUnavailable)
+	equal(t, "what it says", content, "the sandbox is being made\n")
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := startConfig(t, testConfig(t, storetest.SQLite, store.Settings{}))
+	equal(t, "made", r.fetch(r.URL+"/readyz", ""), "ready\n")
+}
+
 func TestSandboxStartsAgainAfterAReset(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
