@@ -159,7 +159,7 @@ func (s *server) fileErrors(ctx context.Context, in *struct {
 	if errors.Is(err, trade.ErrErased) {
 		return nil, huma.NewError(http.StatusGone, "the error file was erased on "+at(trade.ErrorsErased(row)).Format(time.RFC3339))
 	}
-	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrDatabase) { // whose faults tell of missing files too
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, huma.Error404NotFound("this file has no error file")
 	}
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/openinfinia/infinia"
-	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/trade"
 )
 
@@ -28,7 +27,7 @@ func (c *console) errorFile(w http.ResponseWriter, r *http.Request) {
 		c.render(w, r, http.StatusGone, noticePage(p, p.ErasedFile))
 		return
 	}
-	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrDatabase) { // whose faults tell of missing files too
+	if errors.Is(err, fs.ErrNotExist) {
 		err = infinia.Errorf(infinia.NotFound)
 	}
 	if err != nil {

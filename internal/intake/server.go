@@ -1,6 +1,6 @@
 // Package intake takes trade files in by SFTP and gives result files out. It decides when an upload is complete and
 // hands a stable copy of it over; what is inside a file, who the app is, what happens next and where results come from are
-// not its business: it knows no trade rule and no envelope, and of the database only what its faults look like.
+// not its business: it knows no database, no trade rule and no envelope.
 //
 // On disk each app has a folder of its own:
 //

@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
-
-	"github.com/openinfinia/infinia/internal/store"
 )
 
 // session answers the SFTP requests of one channel. The client sees two flat folders, /upload and /result.
@@ -401,9 +399,6 @@ func guard(log *slog.Logger, err *error) {
 		log.Warn("sftp request refused", "why", *err)
 	case errors.Is(*err, sftp.ErrSSHFxFailure),
 		errors.Is(*err, sftp.ErrSSHFxNoSuchFile), errors.Is(*err, sftp.ErrSSHFxOpUnsupported):
-	case errors.Is(*err, store.ErrDatabase): // before what is missing: PostgreSQL's socket is a file that may be
-		log.Error("sftp request", "err", *err)
-		*err = errLater
 	case errors.Is(*err, fs.ErrNotExist):
 		*err = sftp.ErrSSHFxNoSuchFile
 	case errors.Is(*err, syscall.ENOSPC):

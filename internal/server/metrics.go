@@ -11,7 +11,7 @@ import (
 )
 
 // newRegistry is everything that /metrics tells beside the calls, which gate counts, and the webhooks, which outbox counts.
-func newRegistry(db *store.DB) *prometheus.Registry {
+func newRegistry(db *store.DB, ready func(context.Context) error) *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	counter := func(name, help string, value func(store.Stats) float64) {
@@ -29,7 +29,7 @@ func newRegistry(db *store.DB) *prometheus.Registry {
 	gauge("infinia_ready", "1 when /readyz answers that the node is ready.", func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), scrapeMost)
 		defer cancel()
-		if db.Ready(ctx) != nil {
+		if ready(ctx) != nil {
 			return 0
 		}
 		return 1

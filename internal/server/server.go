@@ -217,7 +217,7 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 	if cfg.ErrorLinkValid > 0 {
 		s.Engine.ErrorLinkValid = cfg.ErrorLinkValid
 	}
-	reg := newRegistry(s.DB)
+	reg := newRegistry(s.DB, s.ready)
 	var faults *gate.Faults
 	if cfg.Sandbox {
 		faults = new(gate.Faults)
@@ -270,13 +270,13 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	s.making.Store(cfg.Sandbox)
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if s.making.Load() {
-			http.Error(w, "the sandbox is being made", http.StatusServiceUnavailable)
-			return
-		}
 		ctx, cancel := context.WithTimeout(r.Context(), readyMost)
 		defer cancel()
-		if err := s.DB.Ready(ctx); err != nil {
+		switch err := s.ready(ctx); {
+		case errors.Is(err, errMaking):
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		case err != nil:
 			s.log.Error("not ready", "err", err)
 			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
 			return
@@ -286,6 +286,16 @@ func (s *Server) build(ctx, workCtx context.Context, cfg Config) (net.Listener, 
 	mux.Handle("GET /metrics", admin.Authorized(adminCfg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{})))
 	s.http.Handler = mux
 	return sftpListener, nil
+}
+
+var errMaking = errors.New("the sandbox is being made")
+
+// ready says why the node cannot be used yet, or not at present.
+func (s *Server) ready(ctx context.Context) error {
+	if s.making.Load() {
+		return errMaking
+	}
+	return s.DB.Ready(ctx)
 }
 
 // intake makes the SFTP side: who may log in, what counts as complete, and where a complete upload goes.

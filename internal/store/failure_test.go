@@ -5,10 +5,12 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/openinfinia/infinia/internal/store/pgdb"
 	"github.com/openinfinia/infinia/internal/storetest"
 )
 
@@ -132,5 +134,19 @@ func TestOutcomeStaysUnknown(t *testing.T) {
 			}
 			b.check()
 		})
+	}
+}
+
+// TestMissingSocketIsNoMissingFile: who looks for a file in the database may not take it for an answer.
+func TestMissingSocketIsNoMissingFile(t *testing.T) {
+	proxy, through := storetest.StartSocketProxy(t, storetest.Postgres.New(t))
+	db := open(t, through)
+	proxy.Close()
+	read := db.Read(t.Context(), func(q *pgdb.Queries) error { _, err := q.GetApp(t.Context(), "demo"); return err })
+	_, _, claimed := db.Claim(t.Context(), "queue")
+	for what, err := range map[string]error{"read": read, "claim": claimed, "change": db.Do(t.Context(), Unit{Judge: func(*View) error { return nil }})} {
+		if !errors.Is(err, ErrDatabase) || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "no such file") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

@@ -146,7 +146,7 @@ func (p *postgres) begin(ctx context.Context, group []*queued, ahead bool) (tran
 		if fresh {
 			conn, err := pgx.ConnectConfig(ctx, p.config)
 			if err != nil {
-				return nil, nil, fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, err)
+				return nil, nil, fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, cause{err})
 			}
 			p.conn, p.carried = conn, newView()
 		}
@@ -268,10 +268,17 @@ func (p *postgres) read(ctx context.Context, single bool, fn func(q *pgdb.Querie
 // absent marks that there is no connection, unless that is because the caller has gone away.
 func absent(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
-		return fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, err)
+		return fmt.Errorf("%w: %w: %w", ErrDatabase, ErrAbsent, cause{err})
 	}
 	return fault(err)
 }
+
+// cause is why a database failed. The server's socket may be a file that is missing, which is no file that a caller has
+// asked for.
+type cause struct{ error }
+
+func (c cause) Is(target error) bool { return target != fs.ErrNotExist && errors.Is(c.error, target) }
+func (c cause) As(target any) bool   { return errors.As(c.error, target) }
 
 // ReadPostgres runs fn on a snapshot of a database that need not be a primary's, and changes nothing.
 func ReadPostgres(ctx context.Context, url string, fn func(q *pgdb.Queries) error) error {

@@ -413,7 +413,7 @@ func fault(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrDatabase, err)
+	return fmt.Errorf("%w: %w", ErrDatabase, cause{err})
 }
 
 // sqliteRows has the part of pgx.Rows that generated code calls; the rest of the interface has no meaning here.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"sync"
@@ -134,7 +135,7 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 		return err
 	}
 	src, err := content.Open(ctx, im.DB, im.Keys, f.ContentID)
-	if isGone(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		// An earlier version kept it in the data folder. No later try would find it.
 		return im.fail(ctx, t, app, set, f, &Result{}, "file: its upload is not there any more; upload it again under another requestNo")
 	}

@@ -44,7 +44,7 @@ const emptyLine = "is empty"
 // row, or the upload is not kept any more.
 func (im *Importer) RowOf(ctx context.Context, f pgdb.TradeFile, set store.Settings, line int) (r FiledRow, err error) {
 	src, err := content.Open(ctx, im.DB, im.Keys, f.ContentID)
-	if isGone(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return r, NoRowError{"cannot be read: the upload is not kept any more"}
 	}
 	if err != nil {
@@ -90,11 +90,6 @@ func (im *Importer) RowOf(ctx context.Context, f pgdb.TradeFile, set store.Setti
 	return r, nil
 }
 
-// isGone tells of a content that is not there; a database's faults tell of missing files too.
-func isGone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrDatabase)
-}
-
 // find reads the header, and then on to the record that stands on a line.
 func (c *checker) find(src io.ReadSeeker, line int) (rec record, err error) {
 	split, err := newSplitter(src, c.enc)
@@ -136,7 +131,7 @@ func (c *checker) find(src io.ReadSeeker, line int) (rec record, err error) {
 // toldOf takes over what a file's error file says of a row, if it does. A row whose quotes are wrong cannot be found there.
 func (im *Importer) toldOf(ctx context.Context, f pgdb.TradeFile, enc encoding, r *FiledRow) (told bool, err error) {
 	src, err := content.Open(ctx, im.DB, im.Keys, f.ErrorsID)
-	if isGone(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
