@@ -136,15 +136,19 @@ func TestNobodyIsBarredWhereItIsOff(t *testing.T) {
 func TestWrongKeysAreAnsweredSlowly(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Settings{})
-	r.cfg.WrongKeyDelay, r.cfg.LoginGrace = time.Hour, 2*time.Second
+	r.cfg.WrongKeyDelay, r.cfg.LoginGrace = time.Hour, time.Hour
+	_, count := r.watch()
 	r.start()
 	right, keys := r.keys["demo"], strangers(t, 5)
 	for range 2 { // five and five
 		_, _, _ = r.login("demo", keys...)
 	}
-	if _, _, err := r.login("demo", keys[0], right); err == nil {
-		t.Error("an eleventh wrong key was answered at once")
-	}
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		_, _, _ = r.login("demo", keys[0])
+	}()
+	storetest.Until(t, "the eleventh wrong key to be counted", func() bool { return count("infinia_sftp_logins_total", "refused") == 11 })
 	// Who has the right key does not wait, and what was wrong before is forgotten.
 	if _, _, err := r.login("demo", right); err != nil {
 		t.Errorf("a right key: %v", err)
@@ -154,6 +158,13 @@ func TestWrongKeysAreAnsweredSlowly(t *testing.T) {
 			t.Errorf("with five others before it, a right key: %v", err)
 		}
 	}
+	select {
+	case <-answered:
+		t.Error("an eleventh wrong key was answered at once")
+	default:
+	}
+	r.stop()
+	<-answered
 }
 
 // A key that the client names but does not have is a wrong one, too.
