@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -165,6 +166,24 @@ func TestWrongKeysAreAnsweredSlowly(t *testing.T) {
 	}
 	r.stop()
 	<-answered
+}
+
+// The grace ends a login that waits for its answer: it does not let it go on.
+func TestGraceEndsASlowAnswer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Settings{})
+	r.cfg.WrongKeyDelay = time.Hour
+	r.start()
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	client, server := net.Pipe()
+	try(t, client.SetDeadline(time.Now().Add(deadline)))
+	for range patience + 1 {
+		r.srv.wrongKey(over, r.cfg.Log, server, netip.MustParsePrefix("192.0.2.7/32"), errLogin)
+	}
+	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the connection is not closed: %v", err)
+	}
 }
 
 // A key that the client names but does not have is a wrong one, too.

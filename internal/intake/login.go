@@ -84,7 +84,8 @@ func (s *Server) wrongKey(ctx context.Context, log *slog.Logger, c net.Conn, fro
 	defer slow.Stop()
 	select {
 	case <-slow.C:
-	case <-ctx.Done():
+	case <-ctx.Done(): // the grace is over, though the connection's own deadline may be a moment behind
+		_ = c.Close()
 	}
 }
 
