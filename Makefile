@@ -49,7 +49,7 @@ generated: generate ## fail when generated files are not committed
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (default 20s)
-	@for f in envelope:FuzzParseRequest envelope:FuzzOpen envelope:FuzzParseKey money:FuzzAmount internal/trade:FuzzCheck internal/trade:FuzzFix internal/trade:FuzzCell; do \
+	@for f in envelope:FuzzParseRequest envelope:FuzzOpen envelope:FuzzParseKey internal/jsonwalk:FuzzMembers money:FuzzAmount internal/trade:FuzzCheck internal/trade:FuzzFix internal/trade:FuzzCell; do \
 		$(GO) test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $${FUZZTIME:-20s} -fuzzminimizetime 1x || exit 1; done
 
 .PHONY: sim

@@ -1,13 +1,12 @@
 package envelope
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/openinfinia/infinia/internal/jsonwalk"
 )
 
 // Request is the envelope of a call and of a notification [D].
@@ -155,23 +154,21 @@ type member struct {
 }
 
 // parseObject fills the members from one JSON object and returns a *FormatError
-// or nil. It sees every member, since json.Unmarshal keeps the last of two
-// duplicates without a word and takes names in any letter case.
+// or nil.
 func parseObject(body []byte, members []*member) error {
 	if !utf8.Valid(body) {
 		return &FormatError{Faults: []Fault{{"", "must be UTF-8", Format}}}
 	}
-	if body = bytes.Trim(body, space); !json.Valid(body) || body[0] != '{' {
+	sent, ok := jsonwalk.Members(body)
+	if !ok {
 		return &FormatError{Faults: []Fault{{"", "must be one JSON object with nothing after it", Format}}}
 	}
-	for name, value := range membersOf(body) {
+	for name, value := range sent {
 		for _, m := range members {
 			if name == m.name || m.alias != "" && name == m.alias {
 				m.times++
-				m.value, m.notString = "", value[0] != '"' && value[0] != 'n'
-				if value[0] == '"' {
-					m.value = unquote(value)
-				}
+				m.value, _, ok = jsonwalk.String(value)
+				m.notString = !ok
 			}
 		}
 	}
@@ -211,76 +208,4 @@ func (m *member) check() (Fault, bool) {
 		return Fault{m.name, "must not contain |", Format}, false
 	}
 	return Fault{}, true
-}
-
-const space = " \t\r\n" // of JSON
-
-// membersOf walks the members of a valid JSON object. The decoder of
-// encoding/json would allocate for every one of their tokens.
-func membersOf(object []byte) iter.Seq2[string, []byte] {
-	return func(yield func(name string, value []byte) bool) {
-		rest := object[1:]
-		for {
-			start := bytes.IndexByte(rest, '"')
-			if start < 0 {
-				return
-			}
-			rest = rest[start:]
-			end := stringEnd(rest)
-			name := unquote(rest[:end])
-			rest = rest[end:]
-			rest = rest[bytes.IndexByte(rest, ':')+1:]
-			end = valueEnd(rest)
-			if !yield(name, bytes.Trim(rest[:end], space)) {
-				return
-			}
-			rest = rest[end:]
-		}
-	}
-}
-
-// valueEnd is where a member's value ends: at the comma or the brace behind it.
-func valueEnd(b []byte) int {
-	depth := 0
-	for i := 0; i < len(b); i++ {
-		switch b[i] {
-		case '"':
-			i += stringEnd(b[i:]) - 1
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth == 0 {
-				return i
-			}
-			depth--
-		case ',':
-			if depth == 0 {
-				return i
-			}
-		}
-	}
-	return len(b)
-}
-
-// stringEnd is the length of the JSON string that b begins with.
-func stringEnd(b []byte) int {
-	for i := 1; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(b)
-}
-
-// unquote reads a JSON string, which is valid.
-func unquote(quoted []byte) string {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
-	}
-	var s string
-	_ = json.Unmarshal(quoted, &s)
-	return s
 }

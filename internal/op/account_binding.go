@@ -18,7 +18,7 @@ func (accountBinding) Need(appID string, r infinia.AccountBindingRequest) store.
 }
 
 func (accountBinding) Judge(v *store.View, e *Engine, appID string, r infinia.AccountBindingRequest) (rep infinia.AccountBindingReply, id int64, err error) {
-	set, err := settings(v, appID)
+	set, err := v.SettingsOf(appID)
 	if err != nil {
 		return rep, 0, err
 	}
@@ -57,7 +57,7 @@ func (accountBinding) Judge(v *store.View, e *Engine, appID string, r infinia.Ac
 
 // Again answers from the binding as it stands; while the seller has still to confirm, a fresh link kills the older one.
 func (accountBinding) Again(v *store.View, e *Engine, appID string, r infinia.AccountBindingRequest, recordID int64) (rep infinia.AccountBindingReply, err error) {
-	set, err := settings(v, appID)
+	set, err := v.SettingsOf(appID)
 	if err != nil {
 		return rep, err
 	}

@@ -150,7 +150,7 @@ func (e *Engine) spend(ctx context.Context, token string, act func(*store.View, 
 		Name: "binding page",
 		Keys: store.Keys{Apps: []string{b.AppID}, Sellers: []store.SellerKey{{AppID: b.AppID, SellerID: b.SellerID}}},
 		Judge: func(v *store.View) error {
-			set, err := settings(v, b.AppID)
+			set, err := v.SettingsOf(b.AppID)
 			if err != nil {
 				return err
 			}
@@ -176,7 +176,7 @@ func Approve(v *store.View, b pgdb.Binding) (pgdb.Binding, error) {
 	if b.State != BindingAwaitingReview {
 		return b, fmt.Errorf("approve a binding that is %s: %w", b.State, ErrState)
 	}
-	set, err := settings(v, b.AppID)
+	set, err := v.SettingsOf(b.AppID)
 	if err != nil {
 		return b, err
 	}
@@ -196,7 +196,7 @@ func Reject(v *store.View, b pgdb.Binding, reason string) error {
 	if b.State != BindingAwaitingReview {
 		return fmt.Errorf("reject a binding that is %s: %w", b.State, ErrState)
 	}
-	set, err := settings(v, b.AppID)
+	set, err := v.SettingsOf(b.AppID)
 	if err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func Revoke(v *store.View, b pgdb.Binding, reason string) error {
 	if b.State != BindingSuccess {
 		return fmt.Errorf("revoke a binding that is %s: %w", b.State, ErrState)
 	}
-	set, err := settings(v, b.AppID)
+	set, err := v.SettingsOf(b.AppID)
 	if err != nil {
 		return err
 	}
@@ -242,7 +242,7 @@ func (e *Engine) ExpireBinding(ctx context.Context, t pgdb.Task) error {
 			if b.State != BindingAwaitingSeller {
 				return nil
 			}
-			set, err := settings(v, b.AppID)
+			set, err := v.SettingsOf(b.AppID)
 			if err != nil {
 				return err
 			}

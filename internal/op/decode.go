@@ -1,11 +1,8 @@
 package op
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -17,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/openinfinia/infinia"
+	"github.com/openinfinia/infinia/internal/jsonwalk"
 	"github.com/openinfinia/infinia/internal/trade"
 	"github.com/openinfinia/infinia/money"
 )
@@ -31,42 +29,26 @@ var ErrContent = errors.New("the content is not one JSON object in UTF-8 with ea
 
 // ParseContent reads the plain text of a request: one flat JSON object. Its error is ErrContent.
 func ParseContent(plain []byte) (Content, error) {
-	if !utf8.Valid(plain) {
-		return nil, ErrContent
-	}
-	dec := json.NewDecoder(bytes.NewReader(plain))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+	members, ok := jsonwalk.Members(plain)
+	if !ok {
 		return nil, ErrContent
 	}
 	content := Content{}
-	seen := map[string]bool{}
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
+	var nulls []string
+	for name, value := range members {
+		if _, seen := content[name]; seen {
 			return nil, ErrContent
 		}
-		name := t.(string) // a member's name, or Token would have failed
-		if seen[name] {
-			return nil, ErrContent
-		}
-		seen[name] = true
-		var value any
-		if err := dec.Decode(&value); err != nil {
-			return nil, ErrContent
-		}
-		switch value := value.(type) {
-		case nil:
-		case string:
-			content[name] = &value
-		default:
-			content[name] = nil
+		content[name] = nil
+		switch text, null, ok := jsonwalk.String(value); {
+		case null:
+			nulls = append(nulls, name)
+		case ok:
+			content[name] = &text
 		}
 	}
-	if _, err := dec.Token(); err != nil {
-		return nil, ErrContent
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, ErrContent
+	for _, name := range nulls {
+		delete(content, name)
 	}
 	return content, nil
 }

@@ -65,7 +65,7 @@ func (revenueSharing) Need(appID string, r infinia.RevenueSharingRequest) store.
 
 // Judge refuses in the order of the contract: currency, binding, freeze, limits, available share, balance.
 func (revenueSharing) Judge(v *store.View, _ *Engine, appID string, r infinia.RevenueSharingRequest) (rep infinia.RevenueSharingReply, id int64, err error) {
-	set, err := settings(v, appID)
+	set, err := v.SettingsOf(appID)
 	if err != nil {
 		return rep, 0, err
 	}
@@ -136,14 +136,6 @@ func shareReply(s pgdb.Share) infinia.RevenueSharingReply {
 
 func amountText(minor int64, currency string) string {
 	return money.Amount{Minor: minor, Currency: money.Currency(currency)}.String()
-}
-
-func settings(v *store.View, appID string) (store.Settings, error) {
-	app, ok := v.Apps.Get(appID)
-	if !ok {
-		return store.Settings{}, fmt.Errorf("app %s is gone", appID)
-	}
-	return store.SettingsOf(app)
 }
 
 func entitled(v *store.View, set store.Settings, appID, sellerID, currency string) (trade.Entitlement, error) {

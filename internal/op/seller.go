@@ -29,7 +29,7 @@ func SetSellerStatus(v *store.View, k store.SellerKey, status infinia.SellerStat
 	if s.Status == string(status) {
 		return fmt.Errorf("the seller is %s already: %w", status, ErrState)
 	}
-	set, err := settings(v, k.AppID)
+	set, err := v.SettingsOf(k.AppID)
 	if err != nil {
 		return err
 	}

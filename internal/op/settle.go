@@ -139,7 +139,7 @@ func settle(v *store.View, t pgdb.Task) error {
 
 // notifyShare tells the app that a share has ended, if it asked for such events.
 func notifyShare(v *store.View, s pgdb.Share) error {
-	set, err := settings(v, s.AppID)
+	set, err := v.SettingsOf(s.AppID)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,27 +15,23 @@ import (
 // that had the apps before has left. All of it goes to the server at once. What the node carries over from its own last
 // group is not read again; should another node have been at work in between, everything is, in a second step.
 func (p *postgres) load(ctx context.Context, group []*queued) (*View, error) {
-	var keys Keys
-	var apps []string
+	keys := groupKeys(group)
+	p.apps = keys.apps()
 	blocks, left := int64(1), int64(idBlock)
 	for _, u := range group {
-		keys.add(u.Keys)
-		apps = append(apps, u.Keys.apps()...)
 		for ; u.idsNeeded() > left; left += idBlock {
 			blocks++
 		}
 		left -= u.idsNeeded()
 	}
 	blocks *= drawnGroups
-	slices.Sort(apps)
-	p.apps = slices.Compact(apps)
 
 	v := p.carried
 	p.carried = newView() // unless this group succeeds, the next one loads everything anew
 	p.drawn, p.wary = drawn{}, max(p.wary-1, 0)
 	b := &pgx.Batch{}
 	b.Queue("BEGIN")
-	locked := make(map[string]pgdb.App, len(apps))
+	locked := make(map[string]pgdb.App, len(p.apps))
 	if len(p.apps) > 0 {
 		appRows.each(b, func(r pgdb.App) { locked[r.AppID] = r }, "app r WHERE app_id = ANY($1) ORDER BY app_id FOR NO KEY UPDATE", p.apps)
 	}
@@ -104,17 +99,19 @@ func (p *postgres) give(group []*queued) {
 // carriedFor returns the view of a group that the node need not load for, or nil. Requests are taken for new: should one not
 // be, its key is refused at the commit.
 func (p *postgres) carriedFor(group []*queued) *View {
-	var keys Keys
 	var need int64
 	for _, u := range group {
 		if u.Alone != nil {
 			return nil
 		}
-		keys.add(u.Keys)
 		need += u.idsNeeded()
 	}
+	if age := p.clock.base().Sub(p.drawn.at); age < 0 || age > drawnMost || need > left(p.drawn.ids) {
+		return nil
+	}
+	keys := groupKeys(group)
 	apps := keys.apps()
-	if age := p.clock.base().Sub(p.drawn.at); age < 0 || age > drawnMost || need > left(p.drawn.ids) || len(apps) == 0 || len(apps) > few || !p.carried.has(keys) {
+	if len(apps) == 0 || len(apps) > few || !p.carried.has(apps, keys) {
 		return nil
 	}
 	v := p.carried
@@ -125,16 +122,17 @@ func (p *postgres) carriedFor(group []*queued) *View {
 	return v
 }
 
-// has says whether everything is there that units with these keys look at, but for requests.
-func (v *View) has(keys Keys) bool {
+// has says whether everything is there that units with these keys, of these apps, look at, but for requests.
+func (v *View) has(apps []string, keys Keys) bool {
 	if len(keys.Events)+len(keys.Deliveries)+len(keys.Deposits)+len(keys.Files)+len(keys.Audits) > 0 {
 		return false
 	}
-	for _, app := range keys.apps() {
+	for _, app := range apps {
 		if _, ok := v.Apps.rows[app]; !ok {
 			return false
 		}
 	}
+	keys.Requests = nil
 	l := v.lacking(keys)
 	return len(l.Apps)+len(l.Sellers)+len(l.Accounts)+len(l.Shares) == 0
 }
@@ -181,13 +179,15 @@ func take(ranges *[]idRange, n int64) (out []idRange) {
 	return out
 }
 
-// appsOf is the apps that the units of a group name.
-func appsOf(group []*queued) []string {
-	var keys Keys
+// groupKeys is all that the units of a group name.
+func groupKeys(group []*queued) (keys Keys) {
+	if len(group) == 1 {
+		return group[0].Keys
+	}
 	for _, u := range group {
 		keys.add(u.Keys)
 	}
-	return keys.apps()
+	return keys
 }
 
 // add puts the keys of another unit to k.
@@ -288,8 +288,8 @@ func (v *View) noteMissing(keys Keys) {
 	missing(v.Deposits, keys.Deposits)
 	missing(v.Files, keys.Files)
 	missing(v.Audits, keys.Audits)
-	for _, k := range ownersOf(keys.Accounts) {
-		v.books[k] = true
+	for _, k := range keys.Accounts {
+		v.books[k.owner()] = true
 	}
 	for _, k := range keys.Sellers {
 		if v.bindings[k] == nil {

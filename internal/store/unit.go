@@ -327,7 +327,7 @@ func (db *DB) lookUp(ctx context.Context, group []*queued, wrote pgdb.CountWritt
 	if err != nil {
 		return false, errors.Join(err, tx.rollback(ctx))
 	}
-	return n > 0, tx.commit(ctx, newView(), appsOf(group))
+	return n > 0, tx.commit(ctx, newView(), groupKeys(group).apps())
 }
 
 // runGroup judges each unit on one shared view and commits. Its error means that nothing at all was written, unless it is

@@ -40,15 +40,26 @@ func (k AccountKey) owner() AccountKey {
 // apps are the apps that own the rows, in order. On PostgreSQL a group locks them before it reads anything, so that no other
 // node changes what it sees; a row's id does not tell its app, so the unit has to name it.
 func (k Keys) apps() []string {
-	apps := slices.Clone(k.Apps)
-	for _, r := range k.Requests {
-		apps = append(apps, r.AppID)
+	var apps []string
+	add := func(app string) {
+		if len(apps) == 0 || apps[len(apps)-1] != app { // mostly it is the same for all
+			apps = append(apps, app)
+		}
 	}
-	for _, s := range slices.Concat(k.Sellers, k.Events) {
-		apps = append(apps, s.AppID)
+	for _, app := range k.Apps {
+		add(app)
+	}
+	for _, r := range k.Requests {
+		add(r.AppID)
+	}
+	for _, s := range k.Sellers {
+		add(s.AppID)
+	}
+	for _, s := range k.Events {
+		add(s.AppID)
 	}
 	for _, a := range k.Accounts {
-		apps = append(apps, a.AppID)
+		add(a.AppID)
 	}
 	slices.Sort(apps)
 	return slices.Compact(apps)
@@ -77,6 +88,7 @@ type View struct {
 	bindings map[SellerKey][]int64
 	events   map[SellerKey][]int64
 	books    map[AccountKey]bool // whose accounts are loaded; Kind is empty
+	settings map[string]readSettings
 
 	postings   []pgdb.Posting
 	newTasks   []pgdb.Task
@@ -87,6 +99,12 @@ type View struct {
 	tradeRows  []pgdb.TradeRow
 	marks      [7]int // how long the seven lists were when the present unit began
 	given      given
+}
+
+// readSettings are what an app's text of settings says: reading it takes longer than judging a share.
+type readSettings struct {
+	text string
+	Settings
 }
 
 func newView() *View {
@@ -105,6 +123,22 @@ func newView() *View {
 		events:     map[SellerKey][]int64{},
 		books:      map[AccountKey]bool{},
 	}
+}
+
+// SettingsOf reads the settings of an app.
+func (v *View) SettingsOf(appID string) (Settings, error) {
+	app, ok := v.Apps.Get(appID)
+	if !ok {
+		return Settings{}, fmt.Errorf("app %s is gone", appID)
+	}
+	if read, ok := v.settings[appID]; ok && read.text == app.Settings {
+		return read.Settings, nil
+	}
+	s, err := SettingsOf(app)
+	if err == nil {
+		set(&v.settings, appID, readSettings{app.Settings, s})
+	}
+	return s, err
 }
 
 // Now is the unit's one time, in milliseconds.
@@ -262,7 +296,7 @@ func (v *View) carry() *View {
 			v.bindings[k] = append(v.bindings[k], id)
 		}
 	}
-	next.bindings, next.books = v.bindings, v.books
+	next.bindings, next.books, next.settings = v.bindings, v.books, v.settings
 	v.Shares.forgetChanged() // a share changes once, when it ends
 	next.Apps, next.Sellers, next.Bindings, next.Accounts, next.Shares = v.Apps.carry(), v.Sellers.carry(), v.Bindings.carry(), v.Accounts.carry(), v.Shares.carry()
 	return next
