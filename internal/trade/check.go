@@ -21,7 +21,7 @@ import (
 // Settings are the app's choices that a check depends on.
 type Settings struct {
 	Zone     *time.Location // of times written without one; +08:00 when nil
-	Encoding string         // that the file was read in before; empty to find it out
+	Encoding string         // that an earlier look at the whole file has found; empty to find it out
 
 	// Rest, if it is set, is called by each goroutine between two pieces of work with the time that the last one took. The
 	// next begins when it returns.
@@ -206,12 +206,12 @@ type checker struct {
 	bytes   []byte // scratch
 }
 
-// newChecker reads the file to tell its encoding.
+// newChecker reads of the file what it takes to tell its encoding.
 func newChecker(src io.ReadSeeker, set Settings, known Known) (*checker, error) {
 	if _, err := src.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	enc, err := detect(src)
+	enc, err := detect(src, set.Encoding)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func newChecker(src io.ReadSeeker, set Settings, known Known) (*checker, error) 
 	if set.Rest == nil {
 		set.Rest = func(time.Duration) {}
 	}
-	return &checker{zone: set.Zone, rest: set.Rest, known: known, enc: enc.as(set.Encoding), bound: &bound{known: make(map[Binding]bool)}, seed: maphash.MakeSeed()}, nil
+	return &checker{zone: set.Zone, rest: set.Rest, known: known, enc: enc, bound: &bound{known: make(map[Binding]bool)}, seed: maphash.MakeSeed()}, nil
 }
 
 // another is the checker of another goroutine.

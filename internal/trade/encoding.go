@@ -23,14 +23,8 @@ type encoding struct {
 // untold is the encoding of a file that is neither UTF-8 nor looks Chinese: only its ASCII is text.
 const untold = "UTF-8 or GB18030"
 
-// detect reads src to its end to tell the encoding: by its mark, by the zero bytes of UTF-16, and otherwise UTF-8 unless
-// most of what is not ASCII cannot be that. One wrong byte in a Chinese UTF-8 file thus stays an error that can be shown,
-// instead of turning the file into other characters. What is not UTF-8 is GB18030 if most of it looks Chinese: almost any
-// Western text can be read as GB18030 too, so that a Western u umlaut and the n behind it would become one Chinese character.
-func detect(src io.Reader) (encoding, error) {
-	buf := make([]byte, 64<<10)
-	n, err := io.ReadFull(src, buf)
-	start := buf[:n]
+// marked tells the encoding of a file that says it at its start: by its mark, or by the zero bytes of UTF-16.
+func marked(start []byte) (e encoding, ok bool) {
 	for _, e := range []encoding{
 		{"UTF-8", "\xef\xbb\xbf", 1, false},
 		{"UTF-16", "\xff\xfe", 2, false},
@@ -38,42 +32,93 @@ func detect(src io.Reader) (encoding, error) {
 		{"GB18030", "\x84\x31\x95\x33", 1, false},
 	} {
 		if bytes.HasPrefix(start, []byte(e.bom)) {
-			return e, ignoreEnd(err)
+			return e, true
 		}
 	}
-	if n >= 4 && (start[0] == 0) != (start[1] == 0) && (start[0] == 0) == (start[2] == 0) && (start[1] == 0) == (start[3] == 0) {
-		return encoding{"UTF-16", "", 2, start[0] == 0}, ignoreEnd(err)
+	if len(start) >= 4 && (start[0] == 0) != (start[1] == 0) && (start[0] == 0) == (start[2] == 0) && (start[1] == 0) == (start[3] == 0) {
+		return encoding{"UTF-16", "", 2, start[0] == 0}, true
 	}
-	good, wrong, chinese, western, kept := 0, 0, 0, 0, 0
-	for {
-		chunk := buf[:kept+n]
-		g, w, rest := countUTF8(chunk, err != nil)
-		good, wrong = good+g, wrong+w
-		if w > 0 {
-			c, other := countGB(chunk[:len(chunk)-len(rest)])
-			chinese, western = chinese+c, western+other
-		}
-		if err != nil {
-			break
-		}
-		kept = copy(buf, rest)
-		n, err = io.ReadFull(src, buf[kept:])
-	}
-	switch {
-	case wrong > good && chinese > western:
-		return encoding{"GB18030", "", 1, false}, ignoreEnd(err)
-	case wrong > good:
-		return encoding{untold, "", 1, false}, ignoreEnd(err)
-	}
-	return encoding{"UTF-8", "", 1, false}, ignoreEnd(err)
+	return encoding{}, false
 }
 
-// as is the encoding under the name that it was given before, where nothing but what most of the text looks like tells it.
-func (e encoding) as(name string) encoding {
-	if name != "" && e.bom == "" && e.unit == 1 {
-		e.name = name
+// detect reads src to tell its encoding: to its end, unless its start tells it, or known is the name that an earlier look at
+// all of it has found.
+func detect(src io.Reader, known string) (encoding, error) {
+	start := make([]byte, 4)
+	n, err := io.ReadFull(src, start)
+	start = start[:n]
+	if err = ignoreEnd(err); err != nil {
+		return encoding{}, err
 	}
-	return e
+	if e, ok := marked(start); ok {
+		return e, nil
+	}
+	if known != "" {
+		return encoding{known, "", 1, false}, nil
+	}
+	g := newGuesser()
+	_, err = io.Copy(g, io.MultiReader(bytes.NewReader(start), src))
+	return g.encoding(), err
+}
+
+// guesser tells the encoding of what is written to it: as its start says, and otherwise UTF-8 unless most of what is not
+// ASCII cannot be that. One wrong byte in a Chinese UTF-8 file thus stays an error that can be shown, instead of turning the
+// file into other characters. What is not UTF-8 is GB18030 if most of it looks Chinese: almost any Western text can be read
+// as GB18030 too, so that a Western u umlaut and the n behind it would become one Chinese character.
+type guesser struct {
+	buf                           []byte // what is not counted yet
+	told                          *encoding
+	begun                         bool
+	good, wrong, chinese, western int
+}
+
+func newGuesser() *guesser { return &guesser{buf: make([]byte, 0, 64<<10)} }
+
+// Write counts in pieces of one size, so that the guess does not hang on how the file comes in.
+func (g *guesser) Write(p []byte) (int, error) {
+	written := len(p)
+	for len(p) > 0 {
+		n := min(len(p), cap(g.buf)-len(g.buf))
+		g.buf, p = append(g.buf, p[:n]...), p[n:]
+		if len(g.buf) == cap(g.buf) {
+			g.count(false)
+		}
+	}
+	return written, nil
+}
+
+func (g *guesser) count(end bool) {
+	if !g.begun {
+		g.begun = true
+		if e, ok := marked(g.buf); ok {
+			g.told = &e
+		}
+	}
+	if g.told != nil {
+		g.buf = g.buf[:0]
+		return
+	}
+	good, wrong, rest := countUTF8(g.buf, end)
+	g.good, g.wrong = g.good+good, g.wrong+wrong
+	if wrong > 0 {
+		chinese, western := countGB(g.buf[:len(g.buf)-len(rest)])
+		g.chinese, g.western = g.chinese+chinese, g.western+western
+	}
+	g.buf = append(g.buf[:0], rest...)
+}
+
+// encoding ends the writing.
+func (g *guesser) encoding() encoding {
+	g.count(true)
+	switch {
+	case g.told != nil:
+		return *g.told
+	case g.wrong > g.good && g.chinese > g.western:
+		return encoding{"GB18030", "", 1, false}
+	case g.wrong > g.good:
+		return encoding{untold, "", 1, false}
+	}
+	return encoding{"UTF-8", "", 1, false}
 }
 
 func ignoreEnd(err error) error {

@@ -59,8 +59,9 @@ func (im *Importer) Receive(ctx context.Context, appID, requestNo, path string, 
 		return err
 	}
 	var contentID int64
+	var encoding string
 	if judged(f, err) {
-		if contentID, err = im.keep(ctx, path, size, digest); err != nil {
+		if contentID, encoding, err = im.keep(ctx, path, size, digest); err != nil {
 			return fmt.Errorf("keep %s: %w", path, err)
 		}
 	}
@@ -82,28 +83,31 @@ func (im *Importer) Receive(ctx context.Context, appID, requestNo, path string, 
 			return err
 		}
 		next := pgdb.TradeFile{ID: v.NextID(), AppID: appID, RequestNo: requestNo, Attempt: f.Attempt + 1, State: fileProcessing,
-			SHA256: digest, Size: size, ReceivedAt: v.Now(), ContentID: contentID}
+			SHA256: digest, Size: size, ReceivedAt: v.Now(), ContentID: contentID, Encoding: encoding}
 		v.Files.Put(next.ID, next)
 		v.AddTask(FileQueue(appID), next.ID, v.Now())
 		return nil
 	}})
 }
 
-// keep copies an upload into the database, where every node reads it.
-func (im *Importer) keep(ctx context.Context, path string, size int64, digest string) (id int64, err error) {
+// keep copies an upload into the database, where every node reads it, and tells its encoding, for which all of it has to be
+// seen.
+func (im *Importer) keep(ctx context.Context, path string, size int64, digest string) (id int64, encoding string, err error) {
 	src, err := os.Open(path)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer src.Close()
-	return content.Write(ctx, im.DB, im.Keys, func(w io.Writer) error {
+	guess := newGuesser()
+	id, err = content.Write(ctx, im.DB, im.Keys, func(w io.Writer) error {
 		sum := sha256.New()
-		n, err := io.Copy(io.MultiWriter(w, sum), src)
+		n, err := io.Copy(io.MultiWriter(w, sum, guess), src)
 		if err == nil && (n != size || hex.EncodeToString(sum.Sum(nil)) != digest) {
 			err = errors.New("these are not the bytes that were uploaded: the disk is at fault; have it uploaded again under another requestNo")
 		}
 		return err
 	})
+	return id, guess.encoding().name, err
 }
 
 // Import judges and books a file; it is the Work of the file queues. A crash at any point leaves the task, and the file is
@@ -147,7 +151,7 @@ func (im *Importer) importFile(ctx context.Context, t pgdb.Task) error {
 	defer stop()
 	reading := &progressReader{src, p, f.Size, []int{20, 500, 750}}
 	books := booked{ctx, im.DB, app}
-	res, err := Check(reading, Settings{Zone: set.Location(), Rest: im.rest}, Known{Bound: books.bound, Booked: books.rows})
+	res, err := Check(reading, Settings{Zone: set.Location(), Encoding: f.Encoding, Rest: im.rest}, Known{Bound: books.bound, Booked: books.rows})
 	if err != nil {
 		return err
 	}
