@@ -32,7 +32,7 @@ import (
 // BenchmarkWithoutRSA makes Revenue Sharing calls through HTTP and everything but RSA: the envelope is parsed, app and keys
 // are read, the call is judged, committed and recorded, and the shares settle beside it. The time ends when the last share
 // is settled. Before it begins each seller has had a call, so that the node has read its rows. The clients are in the same
-// process; they write and read HTTP on bare connections, because Go's client would take as much of the machine as the gate.
+// process; they write and read HTTP on bare connections, because it is the server that is measured.
 func BenchmarkWithoutRSA(b *testing.B) {
 	storetest.Bench(b, func(b *testing.B, database func(testing.TB) string) {
 		for _, clients := range []int{1, 8, 32} {
