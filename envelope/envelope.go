@@ -156,11 +156,11 @@ type member struct {
 // parseObject fills the members from one JSON object and returns a *FormatError
 // or nil.
 func parseObject(body []byte, members []*member) error {
-	if !utf8.Valid(body) {
-		return &FormatError{Faults: []Fault{{"", "must be UTF-8", Format}}}
-	}
 	sent, ok := jsonwalk.Members(body)
-	if !ok {
+	switch {
+	case !ok && !utf8.Valid(body):
+		return &FormatError{Faults: []Fault{{"", "must be UTF-8", Format}}}
+	case !ok:
 		return &FormatError{Faults: []Fault{{"", "must be one JSON object with nothing after it", Format}}}
 	}
 	for name, value := range sent {

@@ -23,7 +23,9 @@ func walked(t *testing.T, text []byte) (out []member, ok bool) {
 	}
 	for name, value := range members {
 		m := member{Name: name}
-		if err := json.Unmarshal(value, &m.Value); err != nil {
+		dec := json.NewDecoder(bytes.NewReader(value))
+		dec.UseNumber() // it may be one that is too large for a float64
+		if err := dec.Decode(&m.Value); err != nil || dec.InputOffset() != int64(len(value)) {
 			t.Fatalf("%q of %q: %v", value, name, err)
 		}
 		s, null, isString := String(value)
@@ -41,6 +43,7 @@ func decoded(text []byte) (out []member, ok bool) {
 		return nil, false
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return nil, false
 	}
@@ -76,9 +79,6 @@ func FuzzMembers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		want, is := decoded(text)
-		if !is && utf8.Valid(text) && json.Valid(text) && bytes.Trim(text, space)[0] == '{' {
-			t.Skip("a number that is too large for Go")
-		}
 		got, ok := walked(t, text)
 		if ok != is || !reflect.DeepEqual(got, want) {
 			t.Fatalf("got %v %v, want %v %v", got, ok, want, is)

@@ -87,8 +87,8 @@ type View struct {
 
 	bindings map[SellerKey][]int64
 	events   map[SellerKey][]int64
-	books    map[AccountKey]bool // whose accounts are loaded; Kind is empty
-	settings map[string]readSettings
+	books    map[AccountKey]bool     // whose accounts are loaded; Kind is empty
+	settings map[string]readSettings // by app
 
 	postings   []pgdb.Posting
 	newTasks   []pgdb.Task
@@ -101,7 +101,7 @@ type View struct {
 	given      given
 }
 
-// readSettings are what an app's text of settings says: reading it takes longer than judging a share.
+// readSettings are what an app's text of settings says. It is read once, not for every judgement.
 type readSettings struct {
 	text string
 	Settings

@@ -59,9 +59,9 @@ func (im *Importer) Receive(ctx context.Context, appID, requestNo, path string, 
 		return err
 	}
 	var contentID int64
-	var encoding string
+	var encodingName string
 	if judged(f, err) {
-		if contentID, encoding, err = im.keep(ctx, path, size, digest); err != nil {
+		if contentID, encodingName, err = im.keep(ctx, path, size, digest); err != nil {
 			return fmt.Errorf("keep %s: %w", path, err)
 		}
 	}
@@ -83,7 +83,7 @@ func (im *Importer) Receive(ctx context.Context, appID, requestNo, path string, 
 			return err
 		}
 		next := pgdb.TradeFile{ID: v.NextID(), AppID: appID, RequestNo: requestNo, Attempt: f.Attempt + 1, State: fileProcessing,
-			SHA256: digest, Size: size, ReceivedAt: v.Now(), ContentID: contentID, Encoding: encoding}
+			SHA256: digest, Size: size, ReceivedAt: v.Now(), ContentID: contentID, Encoding: encodingName}
 		v.Files.Put(next.ID, next)
 		v.AddTask(FileQueue(appID), next.ID, v.Now())
 		return nil
@@ -92,7 +92,7 @@ func (im *Importer) Receive(ctx context.Context, appID, requestNo, path string, 
 
 // keep copies an upload into the database, where every node reads it, and tells its encoding, for which all of it has to be
 // seen.
-func (im *Importer) keep(ctx context.Context, path string, size int64, digest string) (id int64, encoding string, err error) {
+func (im *Importer) keep(ctx context.Context, path string, size int64, digest string) (id int64, encodingName string, err error) {
 	src, err := os.Open(path)
 	if err != nil {
 		return 0, "", err
