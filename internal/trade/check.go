@@ -130,6 +130,7 @@ type Result struct {
 	partNos  map[Binding]int32
 	spool    *spool
 	checker  *checker
+	odd      bits      // which records have problems by themselves, counted from 0
 	findings []finding // of rows together, by line
 	refused  uint32    // bit i: rule i refuses the file
 	listed   listed    // in Problems
@@ -173,6 +174,18 @@ func (res *Result) EachRow(fn func(rows []Row) error) error {
 // Close gives up the rows.
 func (res *Result) Close() error { return res.spool.Close() }
 
+// bits is a set of small numbers.
+type bits []uint64
+
+func (s *bits) add(n int) {
+	for n/64 >= len(*s) {
+		*s = append(*s, 0)
+	}
+	(*s)[n/64] |= 1 << (n % 64)
+}
+
+func (s bits) has(n int) bool { return n/64 < len(s) && s[n/64]>>(n%64)&1 != 0 }
+
 const maxProblems = 1000
 
 // listed counts errors and warnings.
@@ -191,8 +204,8 @@ func (l *listed) room(warning bool) bool {
 	return true
 }
 
-// checker is what the rows of one file are judged by. It outlives Check, because the error file is written by judging the
-// rows once more: that costs less than keeping every problem of a large file in memory.
+// checker is what the rows of one file are judged by. It outlives Check, because the error file is written by judging its
+// odd rows once more: that costs less than keeping every problem of a large file in memory.
 type checker struct {
 	zone    *time.Location
 	rest    func(worked time.Duration)
@@ -229,14 +242,6 @@ func (c *checker) another() *checker {
 	n := *c
 	n.texts, n.reading, n.bytes = make(map[string]string), reading{}, nil
 	return &n
-}
-
-func (c *checker) crew() []*checker {
-	crew := make([]*checker, workers())
-	for i := range crew {
-		crew[i] = c.another()
-	}
-	return crew
 }
 
 // bound is which bindings were asked for, and the answers.
@@ -333,17 +338,20 @@ func (c *checker) readAll(src io.ReadSeeker, res *Result) error {
 			res.Mendable++
 		}
 	}
-	cut, crew := 0, c.crew()
-	return pass(split, c.enc, len(crew), func(worker int, b *batch) error {
+	cut := 0
+	return c.pass(split, func(c *checker, b *batch) error {
 		if len(c.header.problems) > 0 {
 			return nil
 		}
-		return crew[worker].judgeBatch(b)
+		return c.judgeBatch(b, b.records)
 	}, func(b *batch) error {
 		res.Total += len(b.records)
 		if len(c.header.problems) == 0 {
 			for i := range b.judged {
 				j := &b.judged[i]
+				if len(j.problems) > 0 {
+					res.odd.add(b.first + i)
+				}
 				if j.broken != ruleNone {
 					res.refuse(j.broken, j.brokenLine, c.enc.name)
 				}
@@ -380,14 +388,12 @@ func (c *checker) heading(split *splitter) (record, error) {
 	}
 }
 
-// judgeBatch judges each row by itself, and then whether the sellers of the batch are bound.
-func (c *checker) judgeBatch(b *batch) error {
-	began := time.Now()
-	defer func() { c.rest(time.Since(began)) }()
+// judgeBatch judges some records of a batch, each by itself, and then whether their sellers are bound.
+func (c *checker) judgeBatch(b *batch, records []record) error {
 	b.judged = b.judged[:0]
 	var of []Binding
 	asked := make(map[Binding]bool)
-	for _, rec := range b.records {
+	for _, rec := range records {
 		r := c.judge(rec)
 		j := judged{row: r.row, identified: r.identified(), broken: r.broken, brokenLine: r.brokenLine, cut: r.cut}
 		if len(r.problems) > 0 {

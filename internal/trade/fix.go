@@ -94,9 +94,8 @@ func (c *checker) fixHeading(w io.Writer, split *splitter, fixed *Fixed) error {
 }
 
 func (c *checker) fixRows(w io.Writer, split *splitter, fixed *Fixed) error {
-	crew := c.crew()
-	return pass(split, c.enc, len(crew), func(worker int, b *batch) error {
-		crew[worker].fixBatch(b)
+	return c.pass(split, func(c *checker, b *batch) error {
+		c.fixBatch(b)
 		return nil
 	}, func(b *batch) error {
 		for _, p := range b.mended {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // batchRecords is how many records one goroutine takes at once.
@@ -12,7 +13,7 @@ const batchRecords = 256
 
 // batch is some records of a file that follow each other, and what a pass makes of them.
 type batch struct {
-	first   bool // of the file
+	first   int // how many records of the file stand before it
 	records []record
 	data    []byte // theirs, and those of the blank lines between them: all from offset on
 	offset  int64
@@ -20,7 +21,7 @@ type batch struct {
 	err     error  // why there are no more: io.EOF, errTooLong with its line, or a fault of the source
 	line    int
 
-	judged []judged  // of a check, one for each record
+	judged []judged  // of a check, one for each record that was judged
 	out    []byte    // of an error file, or of a mended one
 	mended []Problem // in out
 
@@ -54,9 +55,11 @@ func (b *batch) fill(split *splitter, enc encoding) {
 	}
 }
 
-// pass reads a file from where split is: one goroutine cuts it into records, several work on batches of them, and take is
-// given the batches in the order of the file. It returns the first error, of the source too, unless that is its end.
-func pass(split *splitter, enc encoding, workers int, work func(worker int, b *batch) error, take func(b *batch) error) error {
+// pass reads a file from where split is: one goroutine cuts it into records, several work on batches of them, each with a
+// checker of its own, and take is given the batches in the order of the file. It returns the first error, of the source too,
+// unless that is its end.
+func (c *checker) pass(split *splitter, work func(c *checker, b *batch) error, take func(b *batch) error) error {
+	workers := workers()
 	inFlight := 2*workers + 1
 	free, todo, order := make(chan *batch, inFlight), make(chan *batch, inFlight), make(chan *batch, inFlight)
 	for range inFlight {
@@ -68,13 +71,14 @@ func pass(split *splitter, enc encoding, workers int, work func(worker int, b *b
 	defer close(stop)
 	running.Go(func() {
 		defer close(todo)
-		for first := true; ; first = false {
+		for first := 0; ; {
 			select {
 			case <-stop:
 				return
 			case b := <-free:
 				b.first = first
-				b.fill(split, enc)
+				b.fill(split, c.enc)
+				first += len(b.records)
 				order <- b
 				todo <- b
 				if b.err != nil {
@@ -83,11 +87,14 @@ func pass(split *splitter, enc encoding, workers int, work func(worker int, b *b
 			}
 		}
 	})
-	for i := range workers {
+	for range workers {
 		running.Go(func() {
+			c := c.another()
 			for b := range todo {
-				b.failed = work(i, b)
+				began := time.Now()
+				b.failed = work(c, b)
 				b.done <- struct{}{}
+				c.rest(time.Since(began))
 			}
 		})
 	}

@@ -78,12 +78,11 @@ func WriteErrorFile(w io.Writer, src io.ReadSeeker, res *Result, all bool) error
 	if err != nil {
 		return fmt.Errorf("read trade file: %w", err)
 	}
-	f := &errorFile{enc: c.enc, header: c.header, ofFile: res.FileProblems, findings: res.findings, all: all, lineEnd: slices.Clone(head.end)}
+	f := &errorFile{enc: c.enc, header: c.header, ofFile: res.FileProblems, odd: res.odd, findings: res.findings, all: all, comma: c.enc.encode(","), lineEnd: slices.Clone(head.end)}
 	if _, err := w.Write(f.append(nil, f.enc.bom, head, strings.Join(reportColumns[:], ","))); err != nil {
 		return fmt.Errorf("write error file: %w", err)
 	}
-	crew := c.crew()
-	if err := pass(split, c.enc, len(crew), func(worker int, b *batch) error { return f.report(crew[worker], b) }, func(b *batch) error {
+	if err := c.pass(split, f.report, func(b *batch) error {
 		if _, err := w.Write(b.out); err != nil {
 			return fmt.Errorf("write error file: %w", err)
 		}
@@ -99,19 +98,26 @@ type errorFile struct {
 	enc      encoding
 	header   header
 	ofFile   []Problem
+	odd      bits
 	findings []finding
 	all      bool
+	comma    []byte
 	lineEnd  []byte // of the header, for a last line that has none
 }
 
-// report judges the rows of a batch once more by themselves, and writes them with what was found between rows.
+// report judges the odd rows of a batch once more by themselves, and writes the rows with what was found between them.
 func (f *errorFile) report(c *checker, b *batch) error {
-	b.out, b.judged = b.out[:0], b.judged[:0]
-	if len(f.header.problems) == 0 {
-		if err := c.judgeBatch(b); err != nil {
-			return err
+	var odd []record
+	for i, rec := range b.records {
+		if f.odd.has(b.first + i) {
+			odd = append(odd, rec)
 		}
 	}
+	if err := c.judgeBatch(b, odd); err != nil {
+		return err
+	}
+	b.out = b.out[:0]
+	judged := b.judged
 	var findings []finding
 	if len(b.records) > 0 {
 		n, _ := slices.BinarySearchFunc(f.findings, b.records[0].line, func(x finding, line int) int { return cmp.Compare(int(x.line), line) })
@@ -119,11 +125,11 @@ func (f *errorFile) report(c *checker, b *batch) error {
 	}
 	for i, rec := range b.records {
 		var problems []Problem
-		if b.first && i == 0 {
+		if b.first+i == 0 {
 			problems = slices.Clone(f.ofFile)
 		}
-		if len(b.judged) > 0 {
-			problems = append(problems, b.judged[i].problems...)
+		if f.odd.has(b.first + i) {
+			problems, judged = append(problems, judged[0].problems...), judged[1:]
 		}
 		for len(findings) > 0 && int(findings[0].line) == rec.line {
 			problems = append(problems, findings[0].problem())
@@ -146,9 +152,9 @@ func (f *errorFile) report(c *checker, b *batch) error {
 // append adds a record with ours behind it, in the place of what an earlier error file added.
 func (f *errorFile) append(out []byte, mark string, rec record, ours string) []byte {
 	out = append(out, mark...)
-	comma, whole := f.enc.encode(","), len(rec.raw)-len(rec.raw)%f.enc.unit // without the half of a unit that a cut file ends in
+	whole := len(rec.raw) - len(rec.raw)%f.enc.unit // without the half of a unit that a cut file ends in
 	for _, s := range f.sent(rec) {
-		out = append(append(out, rec.raw[s.from:min(s.to, whole)]...), comma...)
+		out = append(append(out, rec.raw[s.from:min(s.to, whole)]...), f.comma...)
 	}
 	out = append(out, f.enc.encode(ours)...)
 	switch {
