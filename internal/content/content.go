@@ -25,22 +25,25 @@ const chunkSize = 256 << 10
 // in between. A content to which nothing refers a day after it was begun is removed, and so is what a crash leaves half.
 func Write(ctx context.Context, db *store.DB, k Keys, write func(io.Writer) error) (id int64, err error) {
 	w := &writer{ctx: ctx, db: db, keys: k}
-	if err := write(w); err != nil {
-		return 0, err
-	}
-	if len(w.raw) > 0 || w.id == 0 { // an empty file has no chunk
+	err = write(w)
+	if err == nil && (len(w.raw) > 0 || w.no == 0) { // an empty file has no chunk
 		err = w.flush()
 	}
+	err = errors.Join(err, w.wait())
 	return w.id, err
 }
 
 type writer struct {
-	ctx  context.Context
-	db   *store.DB
-	keys Keys
-	id   int64 // 0 before the first chunk
-	no   int64 // of the chunk in raw
-	raw  []byte
+	ctx context.Context
+	db  *store.DB
+	no  int64 // of the chunk in raw
+	raw []byte
+
+	// While one chunk is filled the one before it is stored, by a goroutine that has all below until it has sent.
+	stored chan error // nil when there is none
+	keys   Keys
+	id     int64 // 0 before the first chunk
+	before []byte
 	packer
 }
 
@@ -58,9 +61,31 @@ func (w *writer) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// flush writes the chunk; the first one begins the content.
+// flush begins to store the chunk; its error is that of the one before.
 func (w *writer) flush() error {
-	data, err := w.pack(w.raw)
+	if err := w.wait(); err != nil {
+		return err
+	}
+	no := w.no
+	w.no, w.raw, w.before = no+1, w.before[:0], w.raw
+	w.stored = make(chan error, 1)
+	go func() { w.stored <- w.store(no, w.before) }()
+	return nil
+}
+
+// wait waits until the chunk before is stored.
+func (w *writer) wait() error {
+	if w.stored == nil {
+		return nil
+	}
+	err := <-w.stored
+	w.stored = nil
+	return err
+}
+
+// store writes a chunk; the first one begins the content.
+func (w *writer) store(no int64, raw []byte) error {
+	data, err := w.pack(raw)
 	if err != nil {
 		return err
 	}
@@ -68,22 +93,22 @@ func (w *writer) flush() error {
 	if err := w.db.Do(w.ctx, store.Unit{Name: "content", Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
 		if w.id == 0 {
 			id = v.NextID()
-			if err := q.InsertContent(ctx, pgdb.InsertContentParams{ID: id, Size: int64(len(w.raw)), CreatedAt: v.Now()}); err != nil {
+			if err := q.InsertContent(ctx, pgdb.InsertContentParams{ID: id, Size: int64(len(raw)), CreatedAt: v.Now()}); err != nil {
 				return err
 			}
 			Release(v, id)
-		} else if err := grow(ctx, q, id, int64(len(w.raw))); err != nil {
+		} else if err := grow(ctx, q, id, int64(len(raw))); err != nil {
 			return err
 		}
-		if len(w.raw) == 0 {
+		if len(raw) == 0 {
 			return nil
 		}
-		sealed, keyID := w.keys.seal(id, w.no, data)
-		return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, No: w.no, Data: sealed, KeyID: keyID})
+		sealed, keyID := w.keys.seal(id, no, data)
+		return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, No: no, Data: sealed, KeyID: keyID})
 	}}); err != nil {
 		return err
 	}
-	w.id, w.no, w.raw = id, w.no+1, w.raw[:0]
+	w.id = id
 	return nil
 }
 
