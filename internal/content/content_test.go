@@ -334,6 +334,29 @@ func TestSweptWhileWritten(t *testing.T) {
 	})
 }
 
+// TestFailureIsTold: that a chunk could not be stored is told while the chunk after the next is written, or at the end.
+func TestFailureIsTold(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newRig(t, engine.New(t))
+		for _, sizes := range [][]int{{0, 1}, {chunkSize, 1}, {chunkSize, 10 * chunkSize}} { // before and after the database is out of reach
+			ctx, cancel := context.WithCancel(t.Context())
+			taken := 0
+			_, err := Write(ctx, r.db, r.keys, func(w io.Writer) error {
+				if _, err := w.Write(text(sizes[0])); err != nil {
+					return err
+				}
+				cancel()
+				n, err := w.Write(text(sizes[1]))
+				taken = n
+				return err
+			})
+			if !errors.Is(err, context.Canceled) || taken > 2*chunkSize {
+				t.Errorf("out of reach after %d bytes: %v after %d more", sizes[0], err, taken)
+			}
+		}
+	})
+}
+
 // TestDamageIsNoticed: a chunk that is not what was written is told as such, whatever is wrong with it.
 func TestDamageIsNoticed(t *testing.T) {
 	r := newRig(t, storetest.SQLite.New(t))
