@@ -194,6 +194,38 @@ func TestFaultsOfKnownEndTheCheck(t *testing.T) {
 	}
 }
 
+// TestPanicEndsTheCheck: a goroutine that panics fails its file, and nothing else.
+func TestPanicEndsTheCheck(t *testing.T) {
+	t.Parallel()
+	file := csvOf(headerLine(), strings.Repeat("base\n", 1000)) // more than is read with the header
+	for name, check := range map[string]func() (*Result, error){
+		"reading": func() (*Result, error) {
+			return Check(panickingReader{strings.NewReader(file)}, Settings{Encoding: "UTF-8"}, Known{})
+		},
+		"judging": func() (*Result, error) {
+			return Check(strings.NewReader(file), Settings{}, Known{Bound: func([]Binding) (map[Binding]bool, error) { panic("boom") }})
+		},
+		"comparing": func() (*Result, error) {
+			return Check(strings.NewReader(file), Settings{}, Known{Booked: func(_, _ [16]byte, _ int) ([]Booked, bool, error) { panic("boom") }})
+		},
+	} {
+		if _, err := check(); err == nil || !strings.Contains(err.Error(), "panic: boom") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// panickingReader gives the whole file, and panics where it has to tell the end.
+type panickingReader struct{ *strings.Reader }
+
+func (r panickingReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil {
+		panic("boom")
+	}
+	return n, nil
+}
+
 // TestBookedIsAskedFor: whatever part of the books a question is answered with, every item of the file is compared with its own
 // rows; and the questions are few, in books that have nothing, the same, or far more.
 func TestBookedIsAskedFor(t *testing.T) {

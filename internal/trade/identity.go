@@ -62,7 +62,7 @@ func (c *checker) judgeTogether(res *Result) error {
 		b.checker, b.spool, b.parts = c, res.spool, make([]Part, len(res.spool.parts))
 		judging.Go(func() {
 			for n := int(next.Add(1)) - 1; n < len(res.spool.buckets) && b.err == nil; n = int(next.Add(1)) - 1 {
-				b.err = b.judgeBucket(n)
+				b.err = guard(func() error { return b.judgeBucket(n) })
 			}
 		})
 	}

@@ -2,8 +2,10 @@ package trade
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -77,7 +79,9 @@ func (c *checker) pass(split *splitter, work func(c *checker, b *batch) error, t
 				return
 			case b := <-free:
 				b.first = first
-				b.fill(split, c.enc)
+				if err := guard(func() error { b.fill(split, c.enc); return nil }); err != nil {
+					b.err = err
+				}
 				first += len(b.records)
 				order <- b
 				todo <- b
@@ -92,7 +96,7 @@ func (c *checker) pass(split *splitter, work func(c *checker, b *batch) error, t
 			c := c.another()
 			for b := range todo {
 				began := time.Now()
-				b.failed = work(c, b)
+				b.failed = guard(func() error { return work(c, b) })
 				b.done <- struct{}{}
 				c.rest(time.Since(began))
 			}
@@ -120,3 +124,13 @@ func (c *checker) pass(split *splitter, work func(c *checker, b *batch) error, t
 
 // workers is how many goroutines judge a file.
 func workers() int { return runtime.GOMAXPROCS(0) }
+
+// guard makes a panic the error of its file: in a goroutine of ours it would end the server, and do so again at each start.
+func guard(work func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return work()
+}

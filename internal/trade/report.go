@@ -78,7 +78,8 @@ func WriteErrorFile(w io.Writer, src io.ReadSeeker, res *Result, all bool) error
 	if err != nil {
 		return fmt.Errorf("read trade file: %w", err)
 	}
-	f := &errorFile{enc: c.enc, header: c.header, ofFile: res.FileProblems, odd: res.odd, findings: res.findings, all: all, comma: c.enc.encode(","), lineEnd: slices.Clone(head.end)}
+	f := &errorFile{enc: c.enc, header: c.header, ofFile: res.FileProblems, odd: res.odd, findings: res.findings, all: all,
+		comma: c.enc.encode(","), lineEnd: slices.Clone(head.end)}
 	if _, err := w.Write(f.append(nil, f.enc.bom, head, strings.Join(reportColumns[:], ","))); err != nil {
 		return fmt.Errorf("write error file: %w", err)
 	}

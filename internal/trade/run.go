@@ -51,7 +51,7 @@ func (im *Importer) writeRows(ctx context.Context, app pgdb.App, p *progress, re
 					continue
 				}
 				began := time.Now()
-				if err = im.DB.WriteTradeRows(ctx, runID, rows); err != nil {
+				if err = guard(func() error { return im.DB.WriteTradeRows(ctx, runID, rows) }); err != nil {
 					cancel()
 					continue
 				}
