@@ -43,13 +43,17 @@ func TestHealthReadinessAndMetrics(t *testing.T) {
 		if err := r.Upload(t.Context(), "TDU-1.csv", []byte("sellerId\n")); err != nil {
 			t.Error(err)
 		}
-		metrics := r.fetch(r.URL+"/metrics", r.File.AdminToken)
+		var metrics string
+		storetest.Until(t, "the upload's work is done", func() bool {
+			metrics = r.fetch(r.URL+"/metrics", r.File.AdminToken)
+			return strings.Contains(metrics, "infinia_units_waiting 0\n")
+		})
 		for _, want := range []string{
 			`infinia_calls_total{code="SUC-200",operation="account-balance/query"} 2`,
 			`infinia_calls_total{code="BIZ-003",operation="revenue-sharing/request"} 1`,
 			`infinia_call_seconds_count{operation="account-balance/query"} 2`,
 			`infinia_calls_not_recorded_total 0`,
-			"infinia_ready 1", "infinia_units_waiting 0", "infinia_outbox_late_seconds 0", "infinia_groups_failed_total 0", "infinia_groups_unknown_total 0",
+			"infinia_ready 1", "infinia_outbox_late_seconds 0", "infinia_groups_failed_total 0", "infinia_groups_unknown_total 0",
 			`infinia_sftp_logins_total{outcome="accepted"} 1`, "infinia_sftp_bars_total 0",
 			"infinia_units_total ", "infinia_groups_total ", "infinia_writer_busy_seconds_total ", "go_goroutines ", "process_cpu_seconds_total ",
 		} {
