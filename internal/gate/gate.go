@@ -20,7 +20,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -59,7 +58,7 @@ type Gate struct {
 	verify   chan struct{}
 	rsa      rsaEngine
 	mux      *http.ServeMux
-	underWay atomic.Int64 // calls
+	traffic  traffic
 }
 
 // rsaEngine is what a call costs most of: one place to put a faster one, and to measure the rest without.
@@ -85,7 +84,7 @@ func New(cfg Config) *Gate {
 	}
 	g := &Gate{cfg: cfg, log: cfg.Log, limits: newLimits(cfg.Engine.DB, cfg.CallsPerSecond), recorder: newRecorder(cfg.Engine.DB, cfg.Log),
 		metrics: newMetrics(cfg.Metrics), verify: make(chan struct{}, cfg.VerificationMost),
-		rsa: rsaEngine{envelope.Verify, envelope.Decrypt, envelope.Encrypt}, mux: http.NewServeMux()}
+		rsa: rsaEngine{envelope.Verify, envelope.Decrypt, envelope.Encrypt}, mux: http.NewServeMux(), traffic: traffic{since: time.Now()}}
 	for _, o := range op.All {
 		path := o.Name.Path()
 		if p, ok := cfg.Paths[o.Name]; ok {
@@ -99,8 +98,8 @@ func New(cfg Config) *Gate {
 // ServeHTTP serves the paths relative to the base URL that ends in /api.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
 
-// Busy says whether calls are under way.
-func (g *Gate) Busy() bool { return g.underWay.Load() > 0 }
+// Busy says whether calls are under way, or were a moment ago, so that more are to be expected.
+func (g *Gate) Busy() bool { return g.traffic.busy() }
 
 // Close writes the calls that are still to be recorded.
 func (g *Gate) Close() { g.recorder.close() }
@@ -122,8 +121,8 @@ type call struct {
 }
 
 func (g *Gate) serve(w http.ResponseWriter, r *http.Request, o op.Operation) {
-	g.underWay.Add(1)
-	defer g.underWay.Add(-1)
+	g.traffic.begin()
+	defer g.traffic.end()
 	c := &call{o: o, trace: traceID(), address: g.Address(r), began: time.Now(), caller: &store.Caller{}}
 	reply, err := g.run(w, r, c)
 	if c.fault != (Fault{}) {
