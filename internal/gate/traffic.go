@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// lull is how long after a call more are expected. A client that sends one call after the other is idle between them for
-// less than a millisecond, and a piece of other work begun then stands in the way of the next (BenchmarkCallsBesideFile).
+// lull is how long after a call more are expected: longer than the way to a client and back. One that sends one call after
+// the other has none under way in between, and a piece of other work begun then stands in the way of the next
+// (BenchmarkCallsBesideFile).
 const lull = 50 * time.Millisecond
 
 // traffic knows whether calls are under way.

@@ -37,7 +37,7 @@ const (
 type Importer struct {
 	DB      *store.DB
 	Keys    content.Keys // that what is kept is encrypted under
-	Busy    func() bool  // says whether calls are under way, which go first; may be nil
+	Busy    func() bool  // says whether calls are under way or expected, which go first; may be nil
 	Metrics *Metrics     // may be nil
 }
 
