@@ -74,7 +74,8 @@ bench: ## the figures, each with what it was measured by
 .PHONY: bench-files
 bench-files: ## trade files of up to ROWS rows (default 1000000): judged, booked and reported, beside what they are held against; and calls beside one
 	$(GO) test ./internal/trade -run '^$$' -bench 'CSV|Check|Stored|Files' -benchtime 1x -rows $${ROWS:-1000000} -timeout 60m
-	$(GO) test ./internal/server -run '^$$' -bench BesideFile -benchtime 1000x -rows $${ROWS:-1000000} -timeout 60m
+	$(GO) test ./internal/server -run '^$$' -bench 'BesideFile/.*/clients=1$$' -benchtime 1000x -rows $${ROWS:-1000000} -timeout 60m
+	$(GO) test ./internal/server -run '^$$' -bench 'BesideFile/.*/clients=8$$' -benchtime 3000x -rows $${ROWS:-1000000} -timeout 60m
 
 .PHONY: try-failover
 try-failover: ## a PostgreSQL cluster from deploy/ loses its primary, and no acknowledged row (Debian packages, 90 s)
