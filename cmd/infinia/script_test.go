@@ -105,7 +105,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 func poll(ts *testscript.TestScript, done func() bool) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute) // beside everything else, under the race detector
 	for !done() {
 		select {
 		case <-tick.C:

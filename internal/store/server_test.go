@@ -127,12 +127,15 @@ func TestServerStandsStill(t *testing.T) {
 	b.check()
 }
 
-// TestReadOnly: a server that takes no changes is told apart at once, and so is the end of that.
+// TestReadOnly: a server that takes no changes is told apart at once, and so is the end of that; also by a node that has
+// nothing to change.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	c := storetest.Start(t, nil)
 	db := open(t, c.URL("postgres"))
 	b := newBooks(t, db, c.URL("postgres"))
+	idle := open(t, c.URL("postgres"))
+	idle.provenFor = 0
 	for _, kind := range []string{"group", "alone"} {
 		c.Exec("ALTER SYSTEM SET default_transaction_read_only = on")
 		c.Exec("SELECT pg_reload_conf()")
@@ -152,13 +155,13 @@ func TestReadOnly(t *testing.T) {
 		}}); !errors.Is(err, ErrAbsent) {
 			t.Error(err)
 		}
-		if db.Ready(t.Context()) == nil {
+		if db.Ready(t.Context()) == nil || idle.Ready(t.Context()) == nil {
 			t.Error("ready, though it takes no changes")
 		}
 		b.check()
 		c.Exec("ALTER SYSTEM RESET default_transaction_read_only")
 		c.Exec("SELECT pg_reload_conf()")
-		storetest.Until(t, "the node to be ready again", func() bool { return db.Ready(t.Context()) == nil })
+		storetest.Until(t, "the nodes to be ready again", func() bool { return db.Ready(t.Context()) == nil && idle.Ready(t.Context()) == nil })
 		b.must(db, several("read-write "+kind)...)
 		b.check()
 	}

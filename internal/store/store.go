@@ -44,14 +44,16 @@ type DB struct {
 	mu      sync.Mutex
 	waiting []*queued // guarded by mu
 	busy    time.Time // guarded by mu; since when the writer is at one group, zero when it rests
-	failure error     // guarded by mu; why the database did not take the last group, nil when it did
+	failure error     // guarded by mu; why the database did not take the last change, nil since it took one
+	took    time.Time // guarded by mu; when the database last took a change
+	probe   *probe    // guarded by mu; the change that Ready is trying, nil when it tries none
 	stats   Stats     // guarded by mu; without Waiting
 	closed  bool      // guarded by mu
 	arrived chan struct{}
 	stopped chan struct{}
 	gone    chan struct{} // closed by Close; reads end with ErrClosed
 
-	patience, lookUpMost time.Duration
+	patience, lookUpMost, provenFor time.Duration
 
 	parsed sync.Map      // keys by owner and fingerprint, see KeysOf
 	kept   sync.Map      // *Caller by app, see KeptCaller
@@ -112,7 +114,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		gone:    make(chan struct{}),
 		tasks:   make(chan struct{}, 1),
 
-		patience: patience, lookUpMost: lookUpMost,
+		patience: patience, lookUpMost: lookUpMost, provenFor: provenFor,
 	}
 	var err error
 	name := cfg.Database
@@ -199,49 +201,6 @@ func (db *DB) Take(ctx context.Context, bucket string, perSecond, most, units fl
 
 // Shared says whether other nodes may work on the database, and add tasks that TasksAdded does not tell of.
 func (db *DB) Shared() bool { return db.engine.shared() }
-
-// slowAfter is how long the writer may be at one group before the node counts as not ready.
-const slowAfter = 5 * time.Second
-
-// Ready says whether the database answers and takes changes.
-func (db *DB) Ready(ctx context.Context) error {
-	if err := db.ReadOne(ctx, func(q *pgdb.Queries) error {
-		_, err := q.GetSecret(ctx, "kind") // as cheap as a query can be
-		if NotFound(err) {
-			err = nil
-		}
-		return err
-	}); err != nil {
-		return err
-	}
-	db.mu.Lock()
-	busy, failure := db.busy, db.failure
-	db.mu.Unlock()
-	if !busy.IsZero() && time.Since(busy) > slowAfter {
-		return fmt.Errorf("%w: a commit has been waiting since %s", ErrDatabase, busy.Format(time.RFC3339))
-	}
-	if failure == nil {
-		return nil
-	}
-	// The last group was not taken. A change as large as a group's finds out whether the next one would be: a smaller one
-	// may find room on a full disk.
-	value := make([]byte, 32<<10)
-	if _, err := rand.Read(value); err != nil { // nothing that the database could compress
-		return err
-	}
-	taken := make(chan error, 1)
-	go func() {
-		taken <- db.Do(ctx, Unit{Name: "probe", Alone: func(ctx context.Context, _ *View, q *pgdb.Queries) error {
-			return q.PutSecret(ctx, pgdb.PutSecretParams{Name: "probe", Value: value})
-		}})
-	}()
-	select {
-	case err := <-taken:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%w; and no answer to the next change yet", failure)
-	}
-}
 
 // Stats is what the writer has done since the node started.
 type Stats struct {

@@ -237,7 +237,6 @@ func (db *DB) commit(ctx context.Context, group []*queued) {
 	db.stats.Units += int64(len(group))
 	db.stats.Groups++
 	db.stats.Busy += time.Since(db.busy)
-	db.failure = nil
 	switch {
 	case errors.Is(err, ErrUnknown):
 		db.failure = err
@@ -367,6 +366,11 @@ func (db *DB) runGroup(ctx context.Context, group []*queued) (wrote pgdb.CountWr
 	ended = true
 	if err := tx.commit(ctx, v, group[0].apart()); err != nil {
 		return wrote, fmt.Errorf("save: %w", err)
+	}
+	if wrote != (pgdb.CountWrittenParams{}) || group[0].Alone != nil { // a commit of nothing says nothing
+		db.mu.Lock()
+		db.took, db.failure = time.Now(), nil
+		db.mu.Unlock()
 	}
 	if len(v.newTasks) > 0 {
 		db.signalTasks()

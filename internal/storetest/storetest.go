@@ -50,7 +50,7 @@ func (e Engine) New(t testing.TB) string {
 // Until waits for what happens elsewhere; ok says whether it has.
 func Until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	if err := wait(30*time.Second, what, func() (bool, error) { return ok(), nil }); err != nil {
+	if err := wait(2*time.Minute, what, func() (bool, error) { return ok(), nil }); err != nil {
 		t.Fatal(err)
 	}
 }
