@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/openinfinia/infinia/internal/needs"
 	"github.com/openinfinia/infinia/internal/server"
 	"github.com/openinfinia/infinia/internal/store"
 	"github.com/openinfinia/infinia/internal/storetest"
@@ -69,6 +71,8 @@ func scripts(t *testing.T, engine storetest.Engine) {
 			"sql":     execSQL,
 			"damage":  damage,
 			"upload":  upload,
+			"needs":   needPrograms,
+			"ports":   ports,
 		},
 	})
 }
@@ -83,6 +87,25 @@ func giveKey(from, to string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(to, "client_private.pem"), key, 0o600)
+}
+
+// needPrograms ends a script where a program that it cannot do without is missing.
+func needPrograms(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		needs.Program(ts.Value("test").(testing.TB), name)
+	}
+}
+
+// ports sets variables to ports that nothing listens on.
+func ports(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer l.Close() // after the last one, so that they differ
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		ts.Check(err)
+		ts.Setenv(name, port)
+	}
 }
 
 // ready waits until the sandbox in box runs.
