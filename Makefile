@@ -63,7 +63,7 @@ stress: ## kill servers under load and judge the answers, on each engine for SEC
 	$(GO) test ./internal/server -run TestStress -timeout 0 -v -artifacts -outputdir . -stress $(SECONDS)s $(if $(SEED),-seed $(SEED))
 
 .PHONY: bench
-bench: ## the figures, each with what it was measured by
+bench: ## the figures, each with what it was measured by; books of POSTINGS (default 1000000) against none
 	$(GO) test ./envelope -run '^$$' -bench . -benchtime 1s
 	$(GO) test ./internal/op -run '^$$' -bench Shares -benchtime 20000x -timeout 30m
 	$(GO) test ./internal/op -run '^$$' -bench FullBooks -benchtime 20000x -postings $${POSTINGS:-1000000} -timeout 60m
@@ -78,5 +78,5 @@ bench-files: ## trade files of up to ROWS rows (default 1000000): judged, booked
 	$(GO) test ./internal/server -run '^$$' -bench 'BesideFile/.*/clients=8$$' -benchtime 3000x -rows $${ROWS:-1000000} -timeout 60m
 
 .PHONY: try-failover
-try-failover: ## a PostgreSQL cluster from deploy/ loses its primary, and no acknowledged row (Debian packages, 90 s)
+try-failover: ## a cluster from deploy/ loses its primary, standbys and a node, and no acknowledged share (Debian packages, 2 min)
 	deploy/try.sh

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# try.sh runs three machines of a PostgreSQL cluster on this one, from exactly the files beside it, kills what can be
-# killed, and fails when an acknowledged row is lost. It takes 90 seconds, more on a busy machine, and leaves nothing behind.
+# try.sh runs three machines of a PostgreSQL cluster and two nodes of infinia on this one, from exactly the files beside it,
+# kills what can be killed, and fails when an acknowledged row or share is lost, or a share acts twice. It takes two minutes,
+# more on a busy machine, and leaves nothing behind.
 #
-#   apt-get install patroni python3-idna etcd-server etcd-client postgresql curl openssl
+#   apt-get install patroni python3-idna etcd-server etcd-client postgresql curl openssl openssh-client
 #   deploy/try.sh
 #
 # With --keep it only starts the three machines and keeps them until Enter, to try an administrator's acts on.
 #
-# Only addresses, paths and passwords are put in: db1, db2 and db3 are 127.0.77.1, 127.0.77.2 and 127.0.77.3, with the usual ports.
+# Only addresses, paths and passwords are put in: db1, db2 and db3 are 127.0.77.1, 127.0.77.2 and 127.0.77.3, the nodes
+# 127.0.77.11 and 127.0.77.12, all with the usual ports.
 set -euo pipefail
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -16,21 +18,24 @@ if ((EUID == 0)); then
 	copy=$(mktemp -d /tmp/infinia-try-files.XXXXXX)
 	trap 'rm -rf "$copy"' EXIT
 	cp "$source_dir"/* "$copy"
+	(cd "$source_dir/.." && go build -o "$copy/infinia" ./cmd/infinia)
 	chown -R postgres "$copy"
 	cd /
 	runuser -u postgres -- bash "$copy/try.sh" "$@"
 	exit
 fi
 
-for program in patroni patronictl etcd etcdctl psql curl openssl setsid; do
-	command -v "$program" >/dev/null || { echo "try.sh: $program is missing: apt-get install patroni python3-idna etcd-server etcd-client postgresql curl openssl" >&2; exit 2; }
+for program in patroni patronictl etcd etcdctl psql curl openssl setsid sftp ssh-keygen; do
+	command -v "$program" >/dev/null || { echo "try.sh: $program is missing: apt-get install patroni python3-idna etcd-server etcd-client postgresql curl openssl openssh-client" >&2; exit 2; }
 done
-unset "${!PG@}" "${!PATRONI_@}" "${!ETCD_@}" # nothing of the caller's counts here
+unset "${!PG@}" "${!PATRONI_@}" "${!ETCD_@}" "${!INFINIA_@}" # nothing of the caller's counts here
 bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -1)
 work=$(mktemp -d /tmp/infinia-try.XXXXXX)
+infinia=$source_dir/infinia # built above for root
+[[ -x $infinia ]] || { infinia=$work/infinia; (cd "$source_dir/.." && go build -o "$infinia" ./cmd/infinia); }
 started=$EPOCHREALTIME
-declare -A address=([db1]=127.0.77.1 [db2]=127.0.77.2 [db3]=127.0.77.3)
-declare -A pid=() # of etcd-db1, patroni-db1 and so on
+declare -A address=([db1]=127.0.77.1 [db2]=127.0.77.2 [db3]=127.0.77.3 [node1]=127.0.77.11 [node2]=127.0.77.12)
+declare -A pid=() # of etcd-db1, patroni-db1, node1 and so on
 
 # --- plumbing
 
@@ -38,7 +43,7 @@ since() { awk -v a="$1" -v b="${2:-$EPOCHREALTIME}" 'BEGIN { printf "%.1f", b - 
 say() { printf '%5s s  %s\n' "$(since "$started")" "$*"; }
 fail() {
 	say "FAILED: $*" >&2
-	tail -n 15 "$work"/db?/patroni.log >&2 2>/dev/null || true
+	tail -n 15 "$work"/db?/patroni.log "$work"/node?/log "$work"/sharer?.err >&2 2>/dev/null || true
 	exit 1
 }
 
@@ -77,6 +82,11 @@ fill() {
 	local node=$2 dir="$work/$2"
 	sed -E -e "s/@NAME@/$node/g" -e "s/@ADDRESS@/${address[$node]}/g" -e 's/@[A-Z]+_PASSWORD@/try-only/g' \
 		-e 's/\bdb([123]):([0-9]+)/127.0.77.\1:\2/g' \
+		-e 's/@db1,db2,db3/@127.0.77.1,127.0.77.2,127.0.77.3/' \
+		-e "s/=:(8443|2022)\$/=${address[$node]}:\1/" \
+		-e "s#/etc/infinia/ca.crt#$work/ca.crt#g" \
+		-e "s#/(etc|var/lib)/infinia\b#$dir#g" \
+		-e "s#https://pay.example.com#https://${address[node1]}:8443#" \
 		-e "s#/etc/(etcd|patroni)/tls#$dir/tls#g" \
 		-e "s#/var/lib/etcd/infinia#$dir/etcd#g" \
 		-e "s#/var/lib/postgresql/15/infinia\$#$dir/data#g" \
@@ -98,6 +108,13 @@ start_patroni() { # NODE
 	# shellcheck disable=SC1090
 	(set -a; . "$work/$1/patroni.env"; set +a; exec setsid patroni "$work/$1/patroni.yml" >>"$work/$1/patroni.log" 2>&1) &
 	pid[patroni-$1]=$!
+	disown
+}
+
+start_node() { # NODE
+	# shellcheck disable=SC1090
+	(set -a; . <(sed -E 's/=(.*)/='"'\1'"'/' "$work/$1/infinia.env"); set +a; exec setsid "$infinia" serve >>"$work/$1/log" 2>&1) &
+	pid[$1]=$!
 	disown
 }
 
@@ -150,7 +167,31 @@ writes_since() { cat "$work"/writer?.log | awk -v since="$1" '$1 > since { found
 # writes_again N SINCE: enough acknowledgements since, so that the gap is over.
 writes_again() { [[ $(cat "$work"/writer?.log | awk -v since="$2" '$1 > since' | wc -l) -ge $1 ]]; }
 
-# check: every acknowledged row is there.
+share() { # NODE REQUESTNO
+	INFINIA_API="https://${address[$1]}:8443/api" "$infinia" call revenue-sharing/request -d '{"requestNo":"'"$2"'","sellerId":"S-1","currency":"CNH","amount":"0.01"}'
+}
+
+# sharer N: shares again and again, each share under one requestNo until it is acknowledged, at the node that answered last.
+sharer() {
+	local n=1 node=node$1 no
+	while [[ ! -e $work/stop ]]; do
+		no=$1-$n
+		if share "$node" "$no" >/dev/null 2>>"$work/sharer$1.err"; then
+			echo "$EPOCHREALTIME $no" >>"$work/sharer$1.log"
+			n=$((n + 1))
+		else
+			[[ $node == node1 ]] && node=node2 || node=node1
+			sleep 0.1
+		fi
+	done
+}
+
+share_gap() {
+	cat "$work"/sharer?.log | sort -n | awk -v since="$1" '{ if ($1 >= since && last && $1 - last > most) most = $1 - last; last = $1 } END { printf "%.1f", most }'
+}
+shares_since() { [[ $(cat "$work"/sharer?.log | awk -v since="$1" '$1 > since' | wc -l) -ge 5 ]]; }
+
+# check: every acknowledged row is there, and every acknowledged share once.
 check() {
 	local noted missing
 	cat "$work"/writer?.log | awk '{ print $2 "," $3 }' >"$work/noted.csv"
@@ -162,7 +203,19 @@ check() {
 	SQL
 	)
 	[[ $missing == 0 ]] || fail "$missing of $noted acknowledged rows are LOST"
-	say "  acknowledged $noted, lost 0"
+	say "  acknowledged $noted rows, lost 0"
+	until_ok 60 "shares" shares_since "$EPOCHREALTIME"
+	awk '{ print $2 }' "$work"/sharer?.log >"$work/shared"
+	noted=$(wc -l <"$work/shared")
+	missing=$(psql -qXAt -v ON_ERROR_STOP=1 "$url" <<-SQL
+		create temp table noted (no text);
+		\copy noted from '$work/shared'
+		select count(*) from noted where (select count(*) from share s where s.request_no = noted.no) <> 1;
+	SQL
+	)
+	[[ $missing == 0 ]] || fail "$missing of $noted acknowledged shares are not there once"
+	"$infinia" ledger verify --db "$url" >"$work/verified" || fail "the books: $(cat "$work/verified")"
+	say "  acknowledged $noted shares, each there once; the books are $(cut -d, -f1-3 "$work/verified")"
 }
 
 # --- three machines
@@ -207,7 +260,42 @@ echo 'insert into load values (:client_id);' >"$work/load.sql"
 tps=$("$bin/pgbench" -n -c 8 -j 2 -T 3 -f "$work/load.sql" "$url" 2>/dev/null | awk '/^tps/ { printf "%d", $3 }')
 say "commits a second on 8 connections, each on two machines' disks: $tps"
 
+# --- two nodes, and what a share needs
+
+for node in node1 node2; do
+	mkdir -m 700 "$work/$node"
+	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$node" -keyout "$work/$node/tls.key" 2>/dev/null |
+		openssl x509 -req -CA "$work/ca.crt" -CAkey "$work/ca.key" -CAcreateserial -days 2 \
+			-extfile <(echo "subjectAltName=IP:${address[$node]}") -out "$work/$node/tls.crt" 2>/dev/null
+	(umask 077; echo 'ada try-only-try-only' >"$work/$node/operators")
+	fill infinia.env $node >"$work/$node/infinia.env"
+	start_node $node
+	until_ok 30 "$node" curl -sf --cacert "$work/ca.crt" "https://${address[$node]}:8443/readyz"
+done
+export SSL_CERT_FILE=$work/ca.crt INFINIA_ADMIN="https://${address[node1]}:8443" INFINIA_TOKEN=try-only-try-only
+export INFINIA_APP=shop INFINIA_KEY=$work/client.pem INFINIA_PLATFORM_KEY=$work/platform.pem INFINIA_API=$INFINIA_ADMIN/api
+act() { "$infinia" "$@" --reason try >"$work/out" 2>&1 || fail "infinia $1 $2: $(cat "$work/out")"; }
+act app create shop --name Shop
+act key generate shop --owner client --bits 2048 --out "$work/client.pem"
+ssh-keygen -q -t ed25519 -N '' -f "$work/id"
+act key import shop "$work/id.pub" --owner sftp
+"$infinia" key export shop >"$work/platform.pem"
+link=$("$infinia" call account-binding/request -d '{"requestNo":"B-1","sellerId":"S-1","sellerCertNo":"91310108MA1KXXXXXX","sellerName":"Acme","storeName":"Acme","storeUrl":"https://store.example.com","entityType":"Corporate","country":"CHN","currency":"CNH"}' | sed -nE 's/.*"redirectUrl": "([^"]+)".*/\1/p')
+page=$(curl -sf --cacert "$work/ca.crt" -c "$work/jar" "$link" | sed -nE 's/.*name="page" value="([^"]+)".*/\1/p')
+curl -sf --cacert "$work/ca.crt" -b "$work/jar" --data-urlencode "page=$page" -d action=confirm -d agree=yes "$link" >/dev/null
+act binding approve "$("$infinia" binding list | awk '/AWAITING_REVIEW/ { print $1 }')"
+act deposit add shop --amount 1000000 --currency CNH --bank-reference BANK-1 --value-date 2026-02-03 --payer Shop
+"$infinia" sample --rows 1000 --seller S-1 "$work/T-1.csv" 2>/dev/null
+sftp -q -P 2022 -i "$work/id" -o StrictHostKeyChecking=no -o UserKnownHostsFile="$work/known" "shop@${address[node2]}" >/dev/null <<-SFTP
+	put $work/T-1.csv /upload/T-1.csv.part
+	rename /upload/T-1.csv.part /upload/T-1.csv
+SFTP
+booked() { "$infinia" call trade-details/query -d '{"requestNo":"T-1"}' | grep -q '"status": "SUCCESS"'; }
+until_ok 30 "the trade file" booked
+say "two nodes of infinia serve, an app, a seller with 1,000 trades"
+
 for w in 1 2 3 4; do : >"$work/writer$w.log"; writer $w & done
+for w in 1 2; do : >"$work/sharer$w.log"; sharer $w & done
 
 # --- 1. the primary's machine dies, under load
 
@@ -223,7 +311,8 @@ kill_node "$old"
 say "1. killed PostgreSQL and Patroni of the primary $old"
 until_ok 60 "a write after the failover" writes_again 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
 primary=$(role primary)
-say "  gap of writes $(gap "$at") s; primary is $primary"
+until_ok 60 "a share after the failover" shares_since "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
+say "  gap of writes $(gap "$at") s, of shares $(share_gap "$at") s; primary is $primary"
 [[ $primary == "$standby" ]] || fail "$primary was promoted, not the synchronous standby $standby"
 check
 wait $load 2>/dev/null || true # pgbench ends when its connections break
@@ -253,7 +342,8 @@ at=$EPOCHREALTIME
 kill -9 "$(postmaster "$primary")"
 say "2. killed PostgreSQL of the primary $primary, not its Patroni"
 until_ok 60 "a write after the failover" writes_again 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
-say "  gap of writes $(gap "$at") s; primary is $(role primary)"
+until_ok 60 "a share after the failover" shares_since "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
+say "  gap of writes $(gap "$at") s, of shares $(share_gap "$at") s; primary is $(role primary)"
 check
 
 # --- 3. the synchronous standby dies, then the last standby too: writes wait
@@ -281,6 +371,25 @@ start_patroni "$other"
 until_ok 60 "a write after the standby's return" writes_again 5 "$since"
 say "  $other is back, and the waiting writes went on by themselves; gap $(gap "$at") s"
 check
+
+# --- 4. the nodes are replaced one after the other, as for an upgrade; then one is killed
+
+at=$EPOCHREALTIME
+for node in node1 node2; do
+	kill "${pid[$node]}"
+	until_ok 40 "the end of $node" bash -c "! kill -0 ${pid[$node]}"
+	start_node $node
+	until_ok 30 "$node" curl -sf --cacert "$work/ca.crt" "https://${address[$node]}:8443/readyz"
+done
+say "4. stopped each node and started it again; gap of shares $(share_gap "$at") s"
+at=$EPOCHREALTIME
+kill -9 "${pid[node2]}"
+unset "pid[node2]"
+until_ok 30 "a share without node2" shares_since "$at"
+say "   killed node2; gap of shares $(share_gap "$at") s"
+check
+settled() { [[ $(sql "select count(*) from share where state <> 'SETTLED'") -le 2 ]]; } # those that are asked for meanwhile
+until_ok 30 "what node2 had begun to be settled" settled
 
 touch "$work/stop"
 if grep -hq 'canceling' "$work"/writer?.err; then fail "a wait for the standby was cancelled"; fi
