@@ -83,7 +83,7 @@ var faults = []fault{
 	{cell: colUnitPrice, name: "is not a plain number", texts: []string{"$5.00", "5.00 CNH", "n/a"}},
 	{cell: colUnitPrice, name: "has too many decimals", texts: []string{"5.005"}},
 	empty(colShipping),
-	{cell: colShipping, name: "is neither of the two states", texts: []string{"shipped", "Sent", "已发货"}},
+	{cell: colShipping, name: "is neither of the two states", texts: []string{"shipped", "Sent", "已发货"}, needs: shipped},
 	{cell: colEstimate, name: "is empty", texts: blank, needs: unshipped},
 	{cell: colEstimate, name: "is not a time", texts: []string{"next week", "2025-09-30"}},
 	{cell: colTrackingNo, name: "is empty", texts: blank, needs: shipped},

@@ -103,6 +103,8 @@ type Booked struct {
 	Line          int
 }
 
+func (b *Booked) place() string { return fmt.Sprintf("%s, line %d", b.FileRequestNo, b.Line) }
+
 // Result is the judgement of a whole file.
 type Result struct {
 	Total    int // rows; Accepted + Rejected
@@ -279,6 +281,7 @@ func (b *bound) ask(of []Binding, ask func([]Binding) (map[Binding]bool, error))
 // judged is what came of a row by itself.
 type judged struct {
 	row        Row
+	binding    Binding // what its seller has to have had; empty where that is not known
 	problems   []Problem
 	identified bool   // it can be compared with others
 	broken     ruleID // a rule of the file that this row breaks
@@ -395,13 +398,13 @@ func (c *checker) judgeBatch(b *batch, records []record) error {
 	asked := make(map[Binding]bool)
 	for _, rec := range records {
 		r := c.judge(rec)
-		j := judged{row: r.row, identified: r.identified(), broken: r.broken, brokenLine: r.brokenLine, cut: r.cut}
+		j := judged{row: r.row, binding: r.binding, identified: r.identified(), broken: r.broken, brokenLine: r.brokenLine, cut: r.cut}
 		if len(r.problems) > 0 {
 			j.problems = slices.Clone(r.problems)
 		}
-		if k := (Binding{r.row.SellerID, r.row.Currency}); k.SellerID != "" && c.known.Bound != nil && !asked[k] {
-			asked[k] = true
-			of = append(of, k)
+		if r.binding.SellerID != "" && c.known.Bound != nil && !asked[r.binding] {
+			asked[r.binding] = true
+			of = append(of, r.binding)
 		}
 		b.judged = append(b.judged, j)
 	}
@@ -411,7 +414,7 @@ func (c *checker) judgeBatch(b *batch, records []record) error {
 			return fmt.Errorf("bindings of sellers: %w", err)
 		}
 		for i := range b.judged {
-			if j := &b.judged[i]; j.row.SellerID != "" && !bound[Binding{j.row.SellerID, j.row.Currency}] {
+			if j := &b.judged[i]; j.binding.SellerID != "" && !bound[j.binding] {
 				j.problems = append(j.problems, finding{line: int32(j.row.Line), rule: rowUnbound}.problem())
 			}
 		}

@@ -482,7 +482,7 @@ func TestMendsThatAreCertain(t *testing.T) {
 	} {
 		r := &reading{zone: zoneAt(t, "8")}
 		column, _ := columnNamed(test.column)
-		r.cells[colShipping], r.row.Currency, r.cells[column] = isShipped, "USD", test.cell
+		r.shipping, r.row.Currency, r.cells[column] = isShipped, "USD", test.cell
 		if _, f := r.cellProblem(column); f.wrong == "" || f.mend != test.mend {
 			t.Errorf("%s %q: %s; %s: mended as %q, want %q", test.column, test.cell, f.wrong, f.fix, f.mend, test.mend)
 		}

@@ -168,7 +168,7 @@ Cells as spreadsheets leave them are read where they can mean one thing only, ot
 	for _, s := range samples {
 		for _, cell := range s.cells {
 			r := &reading{zone: time.FixedZone("+08:00", 8*60*60)}
-			r.cells[colShipping], r.row.Currency, r.cells[s.column] = isShipped, "USD", cell
+			r.shipping, r.row.Currency, r.cells[s.column] = isShipped, "USD", cell
 			_, f := r.cellProblem(s.column)
 			outcome := "is read as `" + r.cells[s.column] + "`"
 			switch {

@@ -160,7 +160,7 @@ func FuzzCell(f *testing.F) {
 	}
 	judged := func(column int, cell string) (as string, f fault) {
 		r := &reading{zone: time.FixedZone("+08:00", 8*60*60)}
-		r.cells[colShipping], r.row.Currency, r.cells[column] = isShipped, "USD", cell
+		r.shipping, r.row.Currency, r.cells[column] = isShipped, "USD", cell
 		_, f = r.cellProblem(column)
 		return r.cells[column], f
 	}

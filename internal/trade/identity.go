@@ -150,15 +150,13 @@ func (b *bench) judgeItem(rows []Row, booked []Booked) []Row {
 		rest = rest[n:]
 	}
 	var before itemBooks
-	var currency money.Currency
 	for _, f := range booked {
-		currency = f.Currency
 		if err := before.add(f.Amount, f.Shipped); err != nil {
 			b.overflow = true // of what is booked: it cannot be
 		}
 	}
-	b.judgeCurrency(rows, currency)
-	b.judgeReturns(rows, before)
+	b.judgeCurrency(rows, booked)
+	b.judgeReturns(rows, booked, before)
 
 	after, kept := before, rows[:0]
 	for _, row := range rows {
@@ -332,7 +330,7 @@ func (b *bench) judgePrior(rows []Row, prior Booked) {
 }
 
 // judgeCurrency takes the currency that is booked, or else wants all rows of the item to agree.
-func (b *bench) judgeCurrency(rows []Row, booked money.Currency) {
+func (b *bench) judgeCurrency(rows []Row, booked []Booked) {
 	// The lines that a finding names are the first of the file.
 	first := &rows[0]
 	for i := range rows {
@@ -349,9 +347,9 @@ func (b *bench) judgeCurrency(rows []Row, booked money.Currency) {
 	for i := range rows {
 		row := &rows[i]
 		switch {
-		case booked != "" && row.Currency != booked && row.state&stateFiled == 0:
-			b.find(row, finding{rule: rowCurrencyFiled, name: string(booked)})
-		case booked != "" || other == nil:
+		case len(booked) > 0 && row.Currency != booked[0].Currency && row.state&stateFiled == 0:
+			b.find(row, finding{rule: rowCurrencyFiled, name: fmt.Sprintf("%s (%s)", booked[0].Currency, booked[0].place())})
+		case len(booked) > 0 || other == nil:
 		case row.Currency == first.Currency:
 			b.find(row, finding{rule: rowCurrency, other: int32(other.Line)})
 		default:
@@ -363,9 +361,9 @@ func (b *bench) judgeCurrency(rows []Row, booked money.Currency) {
 // judgeReturns adds what is booked and the sound rows of the file. What is wrong with the sum is wrong with every return of
 // the item, because nobody can tell which one is too much. Where nobody knows what is booked, the sales may be in an earlier
 // file.
-func (b *bench) judgeReturns(rows []Row, booked itemBooks) {
-	sales, err := money.Add(booked.shipped, booked.unshipped)
-	returns, fits := booked.returns, err == nil
+func (b *bench) judgeReturns(rows []Row, booked []Booked, before itemBooks) {
+	sales, err := money.Add(before.shipped, before.unshipped)
+	returns, fits := before.returns, err == nil
 	for i := range rows {
 		row := &rows[i]
 		if row.state != 0 { // wrong, a repeat, or booked already
@@ -382,9 +380,9 @@ func (b *bench) judgeReturns(rows []Row, booked itemBooks) {
 		}
 		*side = total
 	}
-	tooMuch := rowReturns
-	if b.checker.known.Booked == nil {
-		tooMuch = rowReturnsHere
+	var tooMuch finding
+	if fits && returns > sales {
+		tooMuch = b.tooMuch(rows, booked, returns, sales)
 	}
 	for i := range rows {
 		row := &rows[i]
@@ -392,9 +390,59 @@ func (b *bench) judgeReturns(rows []Row, booked itemBooks) {
 		case !fits:
 			b.find(row, finding{rule: rowSum})
 		case row.Amount < 0 && returns > sales:
-			b.find(row, finding{rule: tooMuch})
+			b.find(row, tooMuch)
 		}
 	}
+}
+
+// tooMuch tells what the returns of an item and its sales add up to, and where they are.
+func (b *bench) tooMuch(rows []Row, booked []Booked, returns, sales int64) finding {
+	var currency money.Currency
+	side := func(sum int64, sign int) string {
+		count, place, line := 0, "", 0
+		for i := range booked {
+			if f := &booked[i]; cmp.Compare(f.Amount, 0) == sign {
+				if count++; place == "" {
+					currency, place = f.Currency, f.place()
+				}
+			}
+		}
+		for i := range rows {
+			if row := &rows[i]; row.state == 0 && cmp.Compare(row.Amount, 0) == sign {
+				if count++; line == 0 || row.Line < line {
+					currency, line = row.Currency, row.Line
+					place = fmt.Sprintf("line %d", line)
+				}
+			}
+		}
+		if count > 1 {
+			place = fmt.Sprintf("%s and %d more", place, count-1)
+		}
+		return fmt.Sprintf("%s (%s)", money.Amount{Minor: sum, Currency: currency}, place)
+	}
+	wrong := 0
+	for i := range rows {
+		if row := &rows[i]; row.state&stateWrong != 0 && row.Amount > 0 && (wrong == 0 || row.Line < wrong) {
+			wrong = row.Line
+		}
+	}
+	hint := ""
+	if wrong > 0 {
+		hint = fmt.Sprintf("; the sale on line %d is wrong itself", wrong)
+	}
+	found := finding{rule: rowReturns}
+	switch {
+	case b.checker.known.Booked == nil:
+		found.rule = rowReturnsHere
+	case sales == 0:
+		return finding{rule: rowNoSale, name: hint}
+	}
+	against := "none"
+	if sales > 0 {
+		against = side(sales, 1)
+	}
+	found.name = side(returns, -1) + " against " + against + hint
+	return found
 }
 
 // settle counts, and lists the parts and problems.

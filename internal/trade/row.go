@@ -16,6 +16,8 @@ type reading struct {
 	cells           [columnCount]string // in the order of columns
 	row             Row
 	quantity, price int64
+	shipping        string  // as it is read or mended, which says what else must be there
+	binding         Binding // as it is read or mended; empty where either is not known
 	problems        []Problem
 	bad             uint32 // bit i: column i is wrong
 	broken          ruleID // a rule of the file that this row breaks
@@ -48,6 +50,16 @@ func (c *checker) judge(rec record) *reading {
 	}
 	for i := range columns {
 		rule, f := r.cellProblem(i)
+		as := f.mend
+		if f.wrong == "" {
+			as = r.cells[i]
+		}
+		switch i {
+		case colSellerID:
+			r.binding.SellerID = c.single(as)
+		case colCurrency:
+			r.binding.Currency = money.Currency(c.single(as))
+		}
 		if f.wrong == "" {
 			continue
 		}
@@ -58,7 +70,10 @@ func (c *checker) judge(rec record) *reading {
 		r.problems = append(r.problems, Problem{Rule: columns[i].Name + rule, Line: rec.line, Column: columns[i].Name, Value: r.cells[i], Wrong: f.wrong, Fix: f.fix, Mend: f.mend})
 	}
 	if r.bad&(1<<colSellerID|1<<colCurrency) == 0 {
-		r.row.SellerID, r.row.Currency = c.single(r.cells[colSellerID]), money.Currency(c.single(r.cells[colCurrency]))
+		r.row.SellerID, r.row.Currency = r.binding.SellerID, r.binding.Currency
+	}
+	if r.binding.SellerID == "" || r.binding.Currency == "" {
+		r.binding = Binding{}
 	}
 	if r.bad&(1<<colAmount|1<<colQuantity|1<<colUnitPrice) == 0 {
 		sum, err := money.Mul(r.quantity, r.price)

@@ -202,7 +202,7 @@ func explainQuantity(cell string) fault {
 func checkShippingStatus(r *reading, cell string) fault {
 	switch cell {
 	case isShipped, notShipped:
-		r.row.Shipped = cell == isShipped
+		r.row.Shipped, r.shipping = cell == isShipped, cell
 		return fault{}
 	}
 	letters := strings.Map(func(c rune) rune {
@@ -279,7 +279,7 @@ func (r *reading) cellFault(column int, cell string) (rule, as string, f fault) 
 		switch {
 		case c.Need == "M":
 			return cellEmpty, as, fault{"is empty", c.fill(), ""}
-		case c.Need == r.cells[colShipping]:
+		case c.Need == r.shipping:
 			return cellEmpty, as, fault{"is empty, but shippingStatus is " + c.Need, c.fill(), ""}
 		}
 		return "", cell, fault{}
@@ -302,7 +302,7 @@ func (r *reading) cellFault(column int, cell string) (rule, as string, f fault) 
 	}
 	switch {
 	case f.wrong == "":
-	case c.Need == "O", c.Need == notShipped && r.cells[colShipping] == isShipped, c.Need == isShipped && r.cells[colShipping] == notShipped:
+	case c.Need == "O", c.Need == notShipped && r.shipping == isShipped, c.Need == isShipped && r.shipping == notShipped:
 		f.fix, f.mend = f.fix+", or leave the cell empty", "" // the sender's to choose
 	}
 	return rule, as, f
@@ -372,6 +372,7 @@ const (
 	rowUnshipped
 	rowCurrency
 	rowCurrencyFiled
+	rowNoSale
 	rowReturns
 	rowReturnsHere
 	rowSum
@@ -414,9 +415,10 @@ var rules = [...]Rule{
 	rowFiled:         {"row.filed", "", "was filed before with another currency or amount ({name}, line {line})", "correct this row; a change is filed as a return and a new sale, each with its own transactionTime", false, false, false},
 	rowUnshipped:     {"row.unshipped", "shippingStatus", "was Shipped when filed before ({name}, line {line})", "write Shipped; goods that came back are filed as a return", false, false, false},
 	rowCurrency:      {"row.currency", "transactionCurrency", "differs from line {line} of " + sameItem, "use one currency for all of its rows", false, false, false},
-	rowCurrencyFiled: {"row.currency-filed", "transactionCurrency", "differs from {name}, in which earlier files have " + sameItem, "use {name}", false, false, false},
-	rowReturns:       {"row.returns", "transactionAmount", "the returns of " + sameItem + " exceed its sales, earlier files included", "correct the returns, or add the sales that are missing", false, false, false},
-	rowReturnsHere:   {"row.returns-here", "transactionAmount", "the returns of " + sameItem + " exceed its sales in this file", "nothing needs mending if an earlier file has the sales: the server counts them too", false, true, false},
+	rowCurrencyFiled: {"row.currency-filed", "transactionCurrency", "differs from {name}, in which earlier files have " + sameItem, "use the currency of the earlier rows", false, false, false},
+	rowNoSale:        {"row.no-sale", "transactionAmount", "is a return, and " + sameItem + " have no sale, in this file or an earlier one{name}", "correct them if the sale has others, or add the sale", false, false, false},
+	rowReturns:       {"row.returns", "transactionAmount", "the returns of " + sameItem + " exceed its sales, earlier files included: {name}", "correct the returns, or add the sales that are missing", false, false, false},
+	rowReturnsHere:   {"row.returns-here", "transactionAmount", "the returns of " + sameItem + " exceed its sales in this file: {name}", "nothing needs mending if an earlier file has the sales: the server counts them too", false, true, false},
 	rowSum:           {"row.sum", "transactionAmount", "the rows of " + sameItem + " add up to more than can be booked", "correct the amounts", false, false, false},
 }
 
