@@ -269,6 +269,9 @@ func TestCurl(t *testing.T) {
 	r.must(curl("-C", "-", "-T", local, url+"/upload/TDU-3.csv.part", "-Q", "-rename /upload/TDU-3.csv.part /upload/TDU-3.csv"))
 	r.next("TDU-3", whole)
 
+	r.must(curl("-T", local, url+"/upload/TDU-1.csv.part", "-Q", "-rename /upload/TDU-1.csv.part /upload/TDU-1.csv")) // mended, under the same name
+	r.next("TDU-1", whole)
+
 	r.result("demo", "TDU-1_error.csv", whole)
 	if out := r.must(curl(url + "/result/")); !strings.Contains(out, "TDU-1_error.csv") {
 		t.Errorf("listing:\n%s", out)

@@ -170,9 +170,16 @@ func TestTemporaryNames(t *testing.T) {
 		r.next("TDU-1", tmp)
 	}
 	put(t, c, "/upload/TDU-1.csv.part", "again")
-	if err := c.Rename("/upload/TDU-1.csv.part", "/upload/TDU-1.csv"); !failed(err) {
+	put(t, c, "/upload/TDU-2.csv", "not taken over yet")
+	if err := c.Rename("/upload/TDU-1.csv.part", "/upload/TDU-2.csv"); !failed(err) {
 		t.Errorf("a plain rename onto a file: %v", err)
 	}
+	r.quiet()
+	r.next("TDU-2", "not taken over yet")
+	storetest.Until(t, "the file to be replaced", func() bool { // it was taken over, or will be noted as that at once
+		return c.Rename("/upload/TDU-1.csv.part", "/upload/TDU-2.csv") == nil
+	})
+	r.next("TDU-2", "again")
 }
 
 func TestRenameNeedsACleanClose(t *testing.T) {
@@ -539,18 +546,25 @@ func TestNamePattern(t *testing.T) {
 
 func TestLargestFile(t *testing.T) {
 	t.Parallel()
-	r := start(t, Settings{MaxFileBytes: 100})
+	r := newRig(t, Settings{MaxFileBytes: 100})
+	log, _ := r.watch()
+	r.start()
 	c, _ := r.connect("demo")
 	put(t, c, "/upload/TDU-1.csv.part", strings.Repeat("x", 100))
 	if err := c.Truncate("/upload/TDU-1.csv.part", 101); !failed(err) {
 		t.Errorf("truncate above the limit: %v", err)
 	}
 	f := begin(t, c, "/upload/TDU-2.csv", "")
-	if _, err := f.Write([]byte(strings.Repeat("x", 101))); !failed(err) {
-		t.Errorf("write above the limit: %v", err)
+	for range 2 {
+		if _, err := f.Write([]byte(strings.Repeat("x", 101))); !failed(err) {
+			t.Errorf("write above the limit: %v", err)
+		}
 	}
 	if err := f.Close(); !failed(err) {
 		t.Errorf("close after a failed write: %v", err)
+	}
+	if n := log.count(`msg="sftp request refused" app=demo path=/upload/TDU-2.csv why="a file has at most 100 bytes`); n != 1 {
+		t.Errorf("told %d times in the log", n)
 	}
 	r.quiet()
 	r.nothing()

@@ -29,7 +29,7 @@ type results struct {
 
 // ListAt lists what comes next: the library asks for one page after the other.
 func (l *results) ListAt(to []fs.FileInfo, _ int64) (n int, err error) {
-	defer guard(l.s.log, &err)
+	defer guard(l.s.log, "/result", &err)
 	files, err := l.s.tree.cfg.Results(l.s.ctx, l.s.tree.app, l.after, len(to))
 	if err != nil {
 		return 0, err

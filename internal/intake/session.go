@@ -87,7 +87,7 @@ func (s *session) target(p string) (string, Settings, error) {
 
 // Fileread opens a file for reading.
 func (s *session) Fileread(r *sftp.Request) (_ io.ReaderAt, err error) {
-	defer guard(s.log, &err)
+	defer guard(s.log, r.Filepath, &err)
 	dir, name, err := locate(r.Filepath)
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (s *session) Filewrite(r *sftp.Request) (io.WriterAt, error) { return s.Ope
 
 // OpenFile opens a file for writing, and reading too.
 func (s *session) OpenFile(r *sftp.Request) (_ sftp.WriterAtReaderAt, err error) {
-	defer guard(s.log, &err)
+	defer guard(s.log, r.Filepath, &err)
 	name, set, err := s.target(r.Filepath)
 	if err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func (s *session) OpenFile(r *sftp.Request) (_ sftp.WriterAtReaderAt, err error)
 
 // Filecmd changes a file.
 func (s *session) Filecmd(r *sftp.Request) (err error) {
-	defer guard(s.log, &err)
+	defer guard(s.log, r.Filepath, &err)
 	switch r.Method {
 	case "Setstat":
 		return s.setstat(r)
@@ -162,7 +162,7 @@ func (s *session) Filecmd(r *sftp.Request) (err error) {
 
 // PosixRename renames and replaces.
 func (s *session) PosixRename(r *sftp.Request) (err error) {
-	defer guard(s.log, &err)
+	defer guard(s.log, r.Filepath, &err)
 	return s.rename(r, true)
 }
 
@@ -215,7 +215,7 @@ func (s *session) setstat(r *sftp.Request) error {
 
 // Filelist lists a folder or describes a file.
 func (s *session) Filelist(r *sftp.Request) (_ sftp.ListerAt, err error) {
-	defer guard(s.log, &err)
+	defer guard(s.log, r.Filepath, &err)
 	switch r.Method {
 	case "Stat":
 		info, err := s.stat(r.Filepath)
@@ -363,7 +363,7 @@ type download struct {
 }
 
 func (d *download) ReadAt(p []byte, off int64) (n int, err error) {
-	defer guard(d.log, &err)
+	defer guard(d.log, "", &err)
 	return d.src.ReadAt(p, off)
 }
 
@@ -388,24 +388,24 @@ func (c *counted) Close() error {
 // guard turns a panic into a failure of this one request: the library runs requests in goroutines of its own, where
 // a panic would end the process. It is also the one place where an error of the machine becomes what the client may
 // know of it; an error that carries an SFTP status was made for the client.
-func guard(log *slog.Logger, err *error) {
+func guard(log *slog.Logger, path string, err *error) {
 	if p := recover(); p != nil {
-		log.Error("sftp request panicked", "panic", p, "stack", string(debug.Stack()))
+		log.Error("sftp request panicked", "path", path, "panic", p, "stack", string(debug.Stack()))
 		*err = sftp.ErrSSHFxFailure
 	}
 	switch {
 	case *err == nil, *err == io.EOF:
-	case errors.Is(*err, sftp.ErrSSHFxPermissionDenied): // most clients show no more than that, not the reason
-		log.Warn("sftp request refused", "why", *err)
-	case errors.Is(*err, sftp.ErrSSHFxFailure),
+	case *err == errFolder, *err == errFailed, *err == sftp.ErrSSHFxFailure,
 		errors.Is(*err, sftp.ErrSSHFxNoSuchFile), errors.Is(*err, sftp.ErrSSHFxOpUnsupported):
+	case errors.Is(*err, sftp.ErrSSHFxPermissionDenied), errors.Is(*err, sftp.ErrSSHFxFailure):
+		log.Warn("sftp request refused", "path", path, "why", *err) // most clients show the status, not the reason
 	case errors.Is(*err, fs.ErrNotExist):
 		*err = sftp.ErrSSHFxNoSuchFile
 	case errors.Is(*err, syscall.ENOSPC):
-		log.Error("sftp request", "err", *err)
+		log.Error("sftp request", "path", path, "err", *err)
 		*err = errFull
 	default:
-		log.Error("sftp request", "err", *err)
+		log.Error("sftp request", "path", path, "err", *err)
 		*err = sftp.ErrSSHFxFailure
 	}
 }

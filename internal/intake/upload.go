@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path"
 	"sync"
@@ -22,6 +23,7 @@ type upload struct {
 	name string
 	f    *os.File
 	set  Settings
+	log  *slog.Logger
 	base int64 // writes below it are refused: the size at opening, for an append
 
 	shown time.Time // guarded by tree.mu; see record
@@ -41,6 +43,7 @@ var (
 	errWriting = fmt.Errorf("the file is still being written: %w", sftp.ErrSSHFxFailure)
 	errGap     = fmt.Errorf("the file may have a gap; upload it from the start: %w", sftp.ErrSSHFxFailure)
 	errExists  = fmt.Errorf("the file exists: %w", sftp.ErrSSHFxFailure)
+	errFailed  = fmt.Errorf("a write failed, so the upload is not complete: %w", sftp.ErrSSHFxFailure)
 	errTorn    = fmt.Errorf("too many gaps are open; write the file from its start on: %w", sftp.ErrSSHFxFailure)
 	errNotDone = fmt.Errorf("the upload was not completed, or has been processed already; upload it again: %w", sftp.ErrSSHFxFailure)
 )
@@ -86,7 +89,7 @@ func (t *tree) open(set Settings, name string, flags sftp.FileOpenFlags) (*uploa
 	t.forget(name)
 	t.forget(name + doneSuffix) // it spoke of what was there before
 	t.changed(name)
-	u := &upload{tree: t, name: name, f: f, set: set}
+	u := &upload{tree: t, name: name, f: f, set: set, log: t.cfg.Log.With("app", t.app)}
 	if keep {
 		u.size = info.Size()
 		u.covered.add(span{0, info.Size()})
@@ -165,7 +168,7 @@ func (u *upload) stop() {
 }
 
 func (u *upload) WriteAt(p []byte, off int64) (n int, err error) {
-	defer guard(u.tree.cfg.Log, &err)
+	defer guard(u.log, "/"+uploadDir+"/"+u.name, &err)
 	u.mu.RLock()
 	defer u.mu.RUnlock()
 	defer func() {
@@ -174,6 +177,8 @@ func (u *upload) WriteAt(p []byte, off int64) (n int, err error) {
 		}
 	}()
 	switch {
+	case u.failed.Load(): // the client has more on its way, and was told why
+		return 0, errFailed
 	case u.ended:
 		return 0, errEnded
 	case off < 0 || off > u.set.MaxFileBytes-int64(len(p)):
@@ -218,7 +223,7 @@ func tooLarge(limit int64) error {
 }
 
 func (u *upload) ReadAt(p []byte, off int64) (n int, err error) {
-	defer guard(u.tree.cfg.Log, &err)
+	defer guard(u.log, "/"+uploadDir+"/"+u.name, &err)
 	return u.f.ReadAt(p, off)
 }
 
@@ -227,9 +232,10 @@ func (u *upload) TransferError(error) { u.dropped.Store(true) }
 
 // Close is called when the client closes the file, and also when its connection drops.
 func (u *upload) Close() (err error) {
-	defer guard(u.tree.cfg.Log, &err)
+	defer guard(u.log, "/"+uploadDir+"/"+u.name, &err)
 	// All writes of this handle are over. Syncing a large file takes time, so it is done before the lock.
 	if err := u.f.Sync(); err != nil {
+		u.log.Error("sftp upload", "file", u.name, "err", err)
 		u.failed.Store(true)
 	}
 	t := u.tree
@@ -244,7 +250,7 @@ func (u *upload) Close() (err error) {
 		return err
 	}
 	if failed {
-		return fmt.Errorf("a write failed, so the upload is not complete: %w", sftp.ErrSSHFxFailure)
+		return errFailed
 	}
 	return nil
 }
@@ -296,7 +302,7 @@ func (t *tree) rename(set Settings, from, to string, replace bool) error {
 		return err
 	}
 	switch _, err := t.stat(to); {
-	case err == nil && !replace:
+	case err == nil && !replace && t.peek(to).State != taken: // what was taken over is there for the client to see, no more
 		return errExists
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
