@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/pprof"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -228,10 +229,13 @@ func TestKilledDuringShares(t *testing.T) {
 	})
 }
 
-var kills = flag.Int("kills", 4, "how often TestKilledDuringFile kills the server over one file")
+var (
+	kills    = flag.Int("kills", 4, "how often TestKilledDuringFile kills the server while it is at a file")
+	killRows = flag.Int("kill-rows", 30_000, "rows of each of its files")
+)
 
-// TestKilledDuringFile kills the server at random moments while it judges and books one large file, again and again: in the end
-// the file is booked once, and nothing of the runs before counts.
+// TestKilledDuringFile kills the server at random moments while it judges and books a large file, and gives it another one
+// whenever it has ended: each is booked once, and nothing of the runs before counts.
 func TestKilledDuringFile(t *testing.T) {
 	t.Parallel()
 	t.Logf("repeat with -seed %d", seedOf())
@@ -241,31 +245,41 @@ func TestKilledDuringFile(t *testing.T) {
 		r := startConfig(t, cfg)
 		r.bind(seller)
 		r.stop()
-		const rows = 30_000
-		var file bytes.Buffer
-		sum, err := sample.Write(&file, sample.Options{Rows: rows, Seed: seedOf(), Sellers: []string{seller}})
-		if err != nil {
-			t.Fatal(err)
-		}
 		r, kill := startElsewhere(t, cfg.Data, cfg.Database)
-		r.put("TDU-LARGE.csv", file.String())
-		storetest.Until(t, "the file is taken over", func() bool { _, code := r.fileState("TDU-LARGE"); return code == "" })
-		for round := range *kills {
-			<-time.After(time.Duration(random.IntN(300)) * time.Millisecond) // it is at work on the file
-			state, _ := r.fileState("TDU-LARGE")
+		var files []sample.Summary
+		last := func() string { return fmt.Sprintf("TDU-LARGE-%d", len(files)) }
+		processing := func() bool { state, _ := r.fileState(last()); return state == infinia.FileProcessing }
+		var at []string
+		for began := time.Now(); len(at) < *kills; {
+			if len(files) == 0 || !processing() {
+				var file bytes.Buffer
+				files = append(files, must(sample.Write(&file, sample.Options{Rows: *killRows, Seed: seedOf() + uint64(len(files)), Sellers: []string{seller}}))(t))
+				r.put(last()+".csv", file.String())
+				storetest.Until(t, "the file is taken over", func() bool { _, code := r.fileState(last()); return code == "" })
+				began = time.Now()
+			}
+			<-time.After(time.Duration(random.IntN(*killRows/100)) * time.Millisecond) // it is at work on the file
+			if !processing() {
+				continue
+			}
 			kill()
-			t.Logf("killed %d: the file was %s", round, state)
+			at = append(at, fmt.Sprintf("%s after %s", last(), time.Since(began).Round(time.Millisecond)))
 			r, kill = startElsewhere(t, cfg.Data, cfg.Database)
+			began = time.Now()
 		}
-		storetest.Until(t, "the file is judged", func() bool { state, _ := r.fileState("TDU-LARGE"); return state != infinia.FileProcessing })
+		t.Logf("killed: %s", strings.Join(at, ", "))
+		storetest.Until(t, "the last file is judged", func() bool { return !processing() })
 		kill()
 		r = startConfig(t, cfg)
-		rep := must(r.Client.TradeDetailsQuery(t.Context(), infinia.TradeDetailsQueryRequest{RequestNo: "TDU-LARGE"}))(t)
-		if rep.Status != infinia.FileSuccess || rep.AcceptedRows != fmt.Sprint(sum.Accepted) {
-			t.Errorf("the file: %+v", rep)
+		rows := 0
+		for i, sum := range files {
+			rep := must(r.Client.TradeDetailsQuery(t.Context(), infinia.TradeDetailsQueryRequest{RequestNo: fmt.Sprintf("TDU-LARGE-%d", i+1)}))(t)
+			if rep.Status != infinia.FileSuccess || rep.AcceptedRows != fmt.Sprint(sum.Accepted) {
+				t.Errorf("file %d: %+v", i+1, rep)
+			}
+			rows += *killRows - sum.Repeats
 		}
-		v := must(r.Admin.Verify(t.Context()))(t)
-		equal(t, "rows that count", v.Rows, int64(rows-sum.Repeats))
+		equal(t, "rows that count", must(r.Admin.Verify(t.Context()))(t).Rows, int64(rows))
 		r.verify()
 		r.stop()
 	})
