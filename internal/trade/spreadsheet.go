@@ -185,11 +185,13 @@ func explainNumber(cell, form, currency string, fits func(number string) bool) f
 	if number = pointed(number); !fits(number) {
 		return fault{wrong, form, ""}
 	}
-	f := fault{wrong, "write " + number, number}
-	if beside != "" && beside != currency {
-		f.mend = ""
+	switch {
+	case beside == "" || beside == currency:
+		return fault{wrong, "write " + number, number}
+	case currency == "":
+		return fault{wrong, "write " + number, ""}
 	}
-	return f
+	return fault{wrong, "write " + number + " if that is in " + currency, ""}
 }
 
 // isGroup tells whether what stands before the last three digits can separate thousands as well as decimals: 1,234 and 1.234.
