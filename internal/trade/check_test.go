@@ -97,6 +97,37 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// TestTimesWhenClocksChange: what a zone's clocks show twice, or never, is no time without its zone.
+func TestTimesWhenClocksChange(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ zone, text, want string }{
+		{"America/New_York", "2025-03-09 01:59:59", "2025-03-09T01:59:59-05:00"},
+		{"America/New_York", "2025-03-09 02:30:00", "never was in America/New_York, where clocks were put forward over it"},
+		{"America/New_York", "2025-03-09 03:00:00", "2025-03-09T03:00:00-04:00"},
+		{"America/New_York", "2025-11-02 00:59:59", "2025-11-02T00:59:59-04:00"},
+		{"America/New_York", "2025-11-02 01:30:00", "write 2025-11-02T01:30:00-04:00 or 2025-11-02T01:30:00-05:00"},
+		{"America/New_York", "2025-11-02 02:00:00", "2025-11-02T02:00:00-05:00"},
+		{"America/New_York", "2025-11-03 01:30:00", "2025-11-03T01:30:00-05:00"},
+		{"Pacific/Apia", "2011-12-30 12:00:00", "never was in Pacific/Apia, where clocks were put forward over it"},
+		{"Asia/Shanghai", "2025-11-02 01:30:00", "2025-11-02T01:30:00+08:00"},
+	} {
+		zone, err := time.LoadLocation(test.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if at, ok := instant(test.text, zone); ok {
+			got = time.UnixMilli(at).In(zone).Format(time.RFC3339)
+		} else {
+			f := explainTime(test.text, zone, true)
+			got = f.wrong + "; " + f.fix
+		}
+		if !strings.Contains(got, test.want) {
+			t.Errorf("%s in %s: %s, want %s", test.text, test.zone, got, test.want)
+		}
+	}
+}
+
 func TestCountriesAgainstCLDR(t *testing.T) {
 	t.Parallel()
 	found := make(map[string]bool)

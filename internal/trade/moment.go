@@ -33,8 +33,10 @@ func instant(cell string, zone *time.Location) (int64, bool) {
 			return int64(ms), true
 		}
 	case len(time.DateTime):
-		if t, err := time.ParseInLocation(time.DateTime, cell, zone); err == nil && cell[10] == ' ' && cell[13] == ':' {
-			return t.UnixMilli(), true
+		if t, ok := wall(cell); ok {
+			if at := instants(t, zone); len(at) == 1 {
+				return at[0].UnixMilli(), true
+			}
 		}
 	}
 	t, err := time.Parse(time.RFC3339, cell)
@@ -42,6 +44,25 @@ func instant(cell string, zone *time.Location) (int64, bool) {
 		return 0, false
 	}
 	return t.UnixMilli(), true
+}
+
+// wall reads a date and time as clocks on a wall show it.
+func wall(cell string) (time.Time, bool) {
+	t, err := time.Parse(time.DateTime, cell)
+	return t, err == nil && len(cell) == len(time.DateTime) && cell[10] == ' ' && cell[13] == ':'
+}
+
+// instants are the moments at which the clocks of a zone show a time: two where they are set back over it, none where they
+// jump over it.
+func instants(wall time.Time, zone *time.Location) []time.Time {
+	_, before := wall.Add(-26 * time.Hour).In(zone).Zone()
+	_, after := wall.Add(26 * time.Hour).In(zone).Zone()
+	at := []time.Time{wall.Add(-time.Duration(before) * time.Second).In(zone)}
+	if before == after {
+		return at
+	}
+	at = append(at, wall.Add(-time.Duration(after)*time.Second).In(zone))
+	return slices.DeleteFunc(at, func(t time.Time) bool { return t.Format(time.DateTime) != wall.Format(time.DateTime) })
 }
 
 // readMoment reads a time that has its seconds. Those of a transactionTime tell rows apart, and spreadsheets cut them off.
@@ -79,6 +100,14 @@ const timeForm = "write it as 2025-09-03 14:05:00"
 // a mend when it says all that stands in the cell, and the cell all that is written: its seconds too, where they matter.
 func explainTime(cell string, zone *time.Location, seconds bool) fault {
 	const column = ", or format the column of a spreadsheet as yyyy-mm-dd hh:mm:ss and save again"
+	if t, ok := wall(cell); ok {
+		switch at := instants(t, zone); len(at) {
+		case 0:
+			return fault{"never was in " + zone.String() + ", where clocks were put forward over it", "correct it, or write it with its zone, such as 2025-09-03T14:05:00Z", ""}
+		case 2:
+			return fault{"was twice in " + zone.String() + ", where clocks were put back over it", "write " + at[0].Format(time.RFC3339) + " or " + at[1].Format(time.RFC3339), ""}
+		}
+	}
 	switch whole, decimals, point := strings.Cut(cell, "."); {
 	case isShortened(cell):
 		return fault{"is a number that a spreadsheet has shortened, and its last digits are lost", timeForm + ", from where the file was made", ""}
