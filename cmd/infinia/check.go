@@ -144,7 +144,7 @@ func (c checkCmd) check(ctx context.Context, con console) (refused, err error) {
 	if c.JSON {
 		err = printJSON(out, is)
 	} else {
-		err = c.print(out, is, res.Parts, len(res.FileProblems) > 0)
+		err = c.print(out, is, res)
 	}
 	file, hint := "the file", ""
 	if c.Fix != "" {
@@ -293,8 +293,8 @@ func (c checkCmd) findings(res *trade.Result) checked {
 	return is
 }
 
-// print is for people; whole tells whether the file is refused as a whole.
-func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part, whole bool) error {
+// print is for people.
+func (c checkCmd) print(w io.Writer, is checked, res *trade.Result) error {
 	if is.Fixed != nil {
 		if err := is.Fixed.print(w, c.File, is.wrong()); err != nil {
 			return err
@@ -325,7 +325,7 @@ func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part, whole bool)
 	}
 	if is.AcceptedRows > 0 && is.RejectedRows == 0 {
 		sums := map[money.Currency]int64{}
-		for _, p := range parts {
+		for _, p := range res.Parts {
 			sum, err := money.Add(sums[p.Currency], p.Shipped)
 			if err == nil {
 				sum, err = money.Add(sum, p.Unshipped)
@@ -348,8 +348,10 @@ func (c checkCmd) print(w io.Writer, is checked, parts []trade.Part, whole bool)
 	}
 	next := "mend the cells and send that file: the three columns that were added are ignored"
 	switch {
-	case whole:
+	case res.Unread:
 		next = "what is wrong with the whole file has to be mended first: until then no row is judged"
+	case len(res.FileProblems) > 0:
+		next = "mend what is wrong with the whole file and the cells, and send that file: the three columns that were added are ignored"
 	case is.RejectedRows == 0:
 		next = "none has an error"
 	}

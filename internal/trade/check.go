@@ -117,6 +117,9 @@ type Result struct {
 
 	// FileProblems are faults of the whole file. When there is one, no row is accepted.
 	FileProblems []Problem
+
+	// Unread tells that no row was judged, because it could not be told from the header which cell is which.
+	Unread bool
 	// Problems are those of rows, by line: the first 1,000 errors and the first 1,000 warnings. The error file has them all.
 	Problems []Problem
 	// More is the number of problems that are not in Problems.
@@ -335,7 +338,7 @@ func (c *checker) readAll(src io.ReadSeeker, res *Result) error {
 			return err
 		}
 	}
-	res.FileProblems = c.header.problems
+	res.FileProblems, res.Unread = c.header.problems, !c.header.clear
 	for _, p := range res.FileProblems {
 		if p.Mend != "" || p.Remove {
 			res.Mendable++
@@ -343,13 +346,13 @@ func (c *checker) readAll(src io.ReadSeeker, res *Result) error {
 	}
 	cut := 0
 	return c.pass(split, func(c *checker, b *batch) error {
-		if len(c.header.problems) > 0 {
+		if !c.header.clear {
 			return nil
 		}
 		return c.judgeBatch(b, b.records)
 	}, func(b *batch) error {
 		res.Total += len(b.records)
-		if len(c.header.problems) == 0 {
+		if c.header.clear {
 			for i := range b.judged {
 				j := &b.judged[i]
 				if len(j.problems) > 0 {

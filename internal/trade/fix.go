@@ -35,7 +35,7 @@ func Fix(w io.Writer, src io.ReadSeeker, set Settings) (*Fixed, error) {
 		return nil, fmt.Errorf("write mended file: %w", err)
 	}
 	err = c.fixHeading(w, split, fixed)
-	if err == nil && len(c.header.problems) == 0 {
+	if err == nil && c.header.clear {
 		err = c.fixRows(w, split, fixed)
 	}
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errTooLong) {

@@ -24,6 +24,7 @@ type header struct {
 	names     int   // cells with the name of a column
 	problems  []Problem
 	nearly    []nearlyNamed
+	clear     bool // each column can be told, whatever else is wrong, so that rows can be judged
 }
 
 // nearlyNamed is a cell whose name is to be another, as one of the header's problems tells.
@@ -134,6 +135,10 @@ func readHeader(rec record, enc encoding) header {
 			p := refuse(shorten(name), fileNearly, meant)
 			p.Mend = meant
 			h.problems = append(h.problems, p)
+			if column, _ := columnNamed(meant); column >= 0 {
+				h.own, h.columns = append(h.own, i), append(h.columns, column)
+				h.extraLast = len(h.own) == i+1
+			}
 		case !known:
 			h.problems = append(h.problems, refuse(shorten(name), fileUnknown, ""))
 		case seen[folded] == 2:
@@ -163,6 +168,9 @@ func readHeader(rec record, enc encoding) header {
 			h.problems = append(h.problems, refuse(c.Name, fileMissing, ""))
 		}
 	}
+	h.clear = !slices.ContainsFunc(h.problems, func(p Problem) bool {
+		return p.Mend == "" && p.Rule != rules[fileUnknown].Name
+	})
 	h.width = len(h.own)
 	for h.extraLast && h.width-len(h.own) < len(h.unnamed) && h.unnamed[h.width-len(h.own)] == h.width {
 		h.width++

@@ -64,7 +64,7 @@ func (im *Importer) RowOf(ctx context.Context, f pgdb.TradeFile, set store.Setti
 	}
 	text, _ := c.enc.decode(rec.raw)
 	r = FiledRow{Row: Row{Line: rec.line, Offset: rec.offset}, Text: text, Encoding: c.enc.name}
-	if len(c.header.problems) > 0 { // nobody can tell which cell is which
+	if !c.header.clear { // nobody can tell which cell is which
 		return r, nil
 	}
 	j := c.judge(rec)
