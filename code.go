@@ -56,7 +56,7 @@ var codes = []struct {
 	{TooManyRequests, "too many requests", "wait, then send the same request again under the same requestNo"},
 	{AddressNotAllowed, "address not allowed for this app", "ask the operator to list the address"},
 	{RequestNoReused, "requestNo was used with other content", "use a new requestNo for another content"},
-	{NotFound, "not found", "check the number; to be sure of a call, send it again under the same requestNo"},
+	{NotFound, "not found", "check the number; to be sure of a call, send it again under the same requestNo; a trade file is known once its upload is complete and taken over"},
 	{SellerNotBound, "the seller is not bound in this currency", "bind the seller's account first"},
 	{SellerFrozen, "the seller is frozen", "wait until the seller is resumed, then use a new requestNo"},
 	{OverAvailableShare, "over the seller's available share", "file trades that cover it, then use a new requestNo"},

@@ -82,7 +82,7 @@ The same bytes again under the same requestNo: the same result, and the same att
 
 ## The file
 
-Comma separated, a header line, quotes as in RFC 4180. UTF-8, with or without a mark, UTF-16 and GB18030 are recognised, lines may end in LF or CR LF, and all of them, the header too, in empty cells that a spreadsheet has left [O]. The columns may stand in any order, their names in any letter case [O]. Lengths are characters.
+Comma separated, a header line, quotes as in RFC 4180. UTF-8, with or without a mark, UTF-16 and GB18030 are recognised, lines may end in LF or CR LF, and all of them, the header too, in empty cells that a spreadsheet has left [O]. The columns may stand in any order, their names in any letter case [O]. A name that is wrong refuses the file; its rows are judged all the same, unless a column is missing or there twice. Lengths are characters. A time without a zone has to be one that the zone's clocks show once.
 
 | Column [D] | Most | Needed | |
 |---|---|---|---|
@@ -107,7 +107,7 @@ A row is a sale (amount above zero) or a return (below zero); an exchange is a r
 infinia call account-binding/request -d '{"requestNo":"ABR-000001","sellerId":"SELLER-000001","sellerCertNo":"91310108MA1KXXXXXX","sellerName":"Acme Trading Ltd.","storeName":"Acme","storeUrl":"https://store.example.com/acme","entityType":"Corporate","country":"CHN","currency":"CNH"}'
 ` + "```" + `
 
-With ` + "`--bad 5`" + `, about 5 % of its rows have a fault, and the command says how many have which. The same flags always give the same bytes; another ` + "`--seed`" + ` gives other orders.
+With ` + "`--bad 5`" + `, about 5 % of its rows have a fault, and the command says how many have which; ` + "`infinia check`" + ` warns only of the returns among them, whose sale an earlier file could have. The same flags always give the same bytes; another ` + "`--seed`" + ` gives other orders.
 
 ` + "`infinia check trades.csv`" + ` judges a file like the server, as far as one file alone shows it, in the app's zone if ` + "`--zone`" + ` names that. Its exit code is 0 where the server would take the file, 1 where the file has errors, and 2 where it could not be checked. With ` + "`--fix mended.csv`" + ` it writes a copy and judges that: where an error says what to write, nothing is to be chosen and nothing gets lost, the copy has it, and so it has the names that are misspelt in the header; a second header and a line ` + "`sep=,`" + ` are left out. All else is as it was, byte for byte, and the command lists what it has done. What is marked ` + "`--fix`" + ` on this page is mended so.
 
