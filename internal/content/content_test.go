@@ -159,31 +159,33 @@ func TestRoundTrip(t *testing.T) {
 
 // TestReadAnywhere: as SFTP does, from several goroutines at once.
 func TestReadAnywhere(t *testing.T) {
-	r := newRig(t, storetest.SQLite.New(t))
-	want := text(6*chunkSize + 1234)
-	f := r.open(r.write(want))
-	var all sync.WaitGroup
-	for reader := range 4 {
-		random := rand.New(rand.NewPCG(7, uint64(reader)))
-		all.Go(func() {
-			for range 25 {
-				off := random.IntN(len(want))
-				n := random.IntN(min(2*chunkSize, len(want)-off) + 1)
-				p := make([]byte, n)
-				if got, err := f.ReadAt(p, int64(off)); got != n || err != nil || !bytes.Equal(p, want[off:off+n]) {
-					t.Errorf("%d bytes at %d: %d, %v", n, off, got, err)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newRig(t, engine.New(t))
+		want := text(6*chunkSize + 1234)
+		f := r.open(r.write(want))
+		var all sync.WaitGroup
+		for reader := range 4 {
+			random := rand.New(rand.NewPCG(7, uint64(reader)))
+			all.Go(func() {
+				for range 25 {
+					off := random.IntN(len(want))
+					n := random.IntN(min(2*chunkSize, len(want)-off) + 1)
+					p := make([]byte, n)
+					if got, err := f.ReadAt(p, int64(off)); got != n || err != nil || !bytes.Equal(p, want[off:off+n]) {
+						t.Errorf("%d bytes at %d: %d, %v", n, off, got, err)
+					}
 				}
-			}
-		})
-	}
-	all.Wait()
-	p := make([]byte, 10)
-	if n, err := f.ReadAt(p, int64(len(want))-4); n != 4 || err != io.EOF {
-		t.Errorf("over the end: %d, %v", n, err)
-	}
-	if n, err := f.ReadAt(p, int64(len(want))); n != 0 || err != io.EOF {
-		t.Errorf("at the end: %d, %v", n, err)
-	}
+			})
+		}
+		all.Wait()
+		p := make([]byte, 10)
+		if n, err := f.ReadAt(p, int64(len(want))-4); n != 4 || err != io.EOF {
+			t.Errorf("over the end: %d, %v", n, err)
+		}
+		if n, err := f.ReadAt(p, int64(len(want))); n != 0 || err != io.EOF {
+			t.Errorf("at the end: %d, %v", n, err)
+		}
+	})
 }
 
 // TestWhatACrashLeavesIsSwept: nothing of a content that was never referred to is there after a day, and until then all is.
@@ -359,80 +361,84 @@ func TestFailureIsTold(t *testing.T) {
 
 // TestDamageIsNoticed: a chunk that is not what was written is told as such, whatever is wrong with it.
 func TestDamageIsNoticed(t *testing.T) {
-	r := newRig(t, storetest.SQLite.New(t))
-	good := r.write(text(chunkSize))
-	for name, change := range map[string]func(data []byte) []byte{
-		"a bit":  func(data []byte) []byte { data[len(data)/2] ^= 1; return data },
-		"cut":    func(data []byte) []byte { return data[:len(data)-1] },
-		"empty":  func([]byte) []byte { return []byte{} },
-		"longer": func(data []byte) []byte { return append(data, data...) },
-	} {
-		if err := r.alone(func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-			chunk, err := q.GetContentChunk(ctx, pgdb.GetContentChunkParams{ContentID: good})
-			if err != nil {
-				return err
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newRig(t, engine.New(t))
+		good := r.write(text(chunkSize))
+		for name, change := range map[string]func(data []byte) []byte{
+			"a bit":  func(data []byte) []byte { data[len(data)/2] ^= 1; return data },
+			"cut":    func(data []byte) []byte { return data[:len(data)-1] },
+			"empty":  func([]byte) []byte { return []byte{} },
+			"longer": func(data []byte) []byte { return append(data, data...) },
+		} {
+			if err := r.alone(func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+				chunk, err := q.GetContentChunk(ctx, pgdb.GetContentChunkParams{ContentID: good})
+				if err != nil {
+					return err
+				}
+				id := v.NextID()
+				if err := q.InsertContent(ctx, pgdb.InsertContentParams{ID: id, Size: chunkSize}); err != nil {
+					return err
+				}
+				Release(v, id)
+				return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, Data: change(chunk.Data)})
+			}); err != nil {
+				t.Fatal(err)
 			}
-			id := v.NextID()
-			if err := q.InsertContent(ctx, pgdb.InsertContentParams{ID: id, Size: chunkSize}); err != nil {
-				return err
+			var newest pgdb.Task
+			r.db.Clock.Advance(unused)
+			for _, task := range r.due() {
+				if task.ID > newest.ID {
+					newest = task
+				}
 			}
-			Release(v, id)
-			return q.InsertContentChunk(ctx, pgdb.InsertContentChunkParams{ContentID: id, Data: change(chunk.Data)})
-		}); err != nil {
-			t.Fatal(err)
-		}
-		var newest pgdb.Task
-		r.db.Clock.Advance(unused)
-		for _, task := range r.due() {
-			if task.ID > newest.ID {
-				newest = task
+			if got, err := io.ReadAll(r.open(newest.RecordID)); err == nil || len(got) != 0 {
+				t.Errorf("%s: read %d bytes, %v", name, len(got), err)
 			}
 		}
-		if got, err := io.ReadAll(r.open(newest.RecordID)); err == nil || len(got) != 0 {
-			t.Errorf("%s: read %d bytes, %v", name, len(got), err)
+		if _, err := io.ReadAll(r.open(good)); err != nil {
+			t.Error(err)
 		}
-	}
-	if _, err := io.ReadAll(r.open(good)); err != nil {
-		t.Error(err)
-	}
+	})
 }
 
 // TestMemoryStaysSmall: a content of 40 MB is never in memory, neither when it is written nor when it is read.
 func TestMemoryStaysSmall(t *testing.T) {
-	r := newRig(t, storetest.SQLite.New(t))
-	const pieces, most = 40, 8 << 20
-	piece := bytes.Repeat(text(1e4), 100) // cheap to compress
-	var before, now runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	look := func(when string, i int) {
-		if i%10 == 0 {
-			runtime.GC()
-			runtime.ReadMemStats(&now)
-			if held := int64(now.HeapAlloc) - int64(before.HeapAlloc); held > most {
-				t.Fatalf("%s %d MB, %d bytes are held", when, i, held)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newRig(t, engine.New(t))
+		const pieces, most = 40, 8 << 20
+		piece := bytes.Repeat(text(1e4), 100) // cheap to compress
+		var before, now runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		look := func(when string, i int) {
+			if i%10 == 0 {
+				runtime.GC()
+				runtime.ReadMemStats(&now)
+				if held := int64(now.HeapAlloc) - int64(before.HeapAlloc); held > most {
+					t.Fatalf("%s %d MB, %d bytes are held", when, i, held)
+				}
 			}
 		}
-	}
-	id, err := Write(t.Context(), r.db, r.keys, func(w io.Writer) error {
+		id, err := Write(t.Context(), r.db, r.keys, func(w io.Writer) error {
+			for i := range pieces {
+				if _, err := w.Write(piece); err != nil {
+					return err
+				}
+				look("after writing", i)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, got := r.open(id), make([]byte, len(piece))
 		for i := range pieces {
-			if _, err := w.Write(piece); err != nil {
-				return err
+			if _, err := io.ReadFull(f, got); err != nil || !bytes.Equal(got, piece) {
+				t.Fatalf("reading MB %d: %v", i, err)
 			}
-			look("after writing", i)
+			look("after reading", i)
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, got := r.open(id), make([]byte, len(piece))
-	for i := range pieces {
-		if _, err := io.ReadFull(f, got); err != nil || !bytes.Equal(got, piece) {
-			t.Fatalf("reading MB %d: %v", i, err)
-		}
-		look("after reading", i)
-	}
 }
 
 // BenchmarkContent prints how fast a trade file goes into the database, every chunk on disk, and comes out of it again; and

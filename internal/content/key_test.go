@@ -107,28 +107,30 @@ func (r *rig) keyOf(id, no int64) string { return r.chunk(id, no).KeyID }
 
 // TestChunksAreBound: an encrypted chunk opens in its own place alone, and only as it was written.
 func TestChunksAreBound(t *testing.T) {
-	r := newRig(t, storetest.SQLite.New(t))
-	r.keys = keyFile(t, []byte{1, 2})
-	one, other := r.write(text(2*chunkSize)), r.write(text(2*chunkSize)) // the same bytes
-	good := r.chunk(one, 0)
-	second := keyFile(t, []byte{2})
-	for name, put := range map[string]pgdb.UpdateContentChunkParams{
-		"of another place":   {Data: r.chunk(one, 1).Data, KeyID: good.KeyID},
-		"of another content": {Data: r.chunk(other, 0).Data, KeyID: good.KeyID},
-		"a bit":              {Data: append(bytes.Clone(good.Data[:40]), append([]byte{good.Data[40] ^ 1}, good.Data[41:]...)...), KeyID: good.KeyID},
-		"cut":                {Data: good.Data[:len(good.Data)-1], KeyID: good.KeyID},
-		"empty":              {Data: []byte{}, KeyID: good.KeyID},
-		"another key":        {Data: good.Data, KeyID: second.First()},
-		"said to be clear":   {Data: good.Data},
-	} {
-		put.ContentID = one
-		if err := r.alone(func(ctx context.Context, _ *store.View, q *pgdb.Queries) error { return q.UpdateContentChunk(ctx, put) }); err != nil {
-			t.Fatal(err)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newRig(t, engine.New(t))
+		r.keys = keyFile(t, []byte{1, 2})
+		one, other := r.write(text(2*chunkSize)), r.write(text(2*chunkSize)) // the same bytes
+		good := r.chunk(one, 0)
+		second := keyFile(t, []byte{2})
+		for name, put := range map[string]pgdb.UpdateContentChunkParams{
+			"of another place":   {Data: r.chunk(one, 1).Data, KeyID: good.KeyID},
+			"of another content": {Data: r.chunk(other, 0).Data, KeyID: good.KeyID},
+			"a bit":              {Data: append(bytes.Clone(good.Data[:40]), append([]byte{good.Data[40] ^ 1}, good.Data[41:]...)...), KeyID: good.KeyID},
+			"cut":                {Data: good.Data[:len(good.Data)-1], KeyID: good.KeyID},
+			"empty":              {Data: []byte{}, KeyID: good.KeyID},
+			"another key":        {Data: good.Data, KeyID: second.First()},
+			"said to be clear":   {Data: good.Data},
+		} {
+			put.ContentID = one
+			if err := r.alone(func(ctx context.Context, _ *store.View, q *pgdb.Queries) error { return q.UpdateContentChunk(ctx, put) }); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(r.open(one)); err == nil || len(got) != 0 || !strings.Contains(err.Error(), "damaged") {
+				t.Errorf("%s: %d bytes, %v", name, len(got), err)
+			}
 		}
-		if got, err := io.ReadAll(r.open(one)); err == nil || len(got) != 0 || !strings.Contains(err.Error(), "damaged") {
-			t.Errorf("%s: %d bytes, %v", name, len(got), err)
-		}
-	}
+	})
 }
 
 // TestRekey: everything that can be read is under the first key afterwards, and reads as before; a crash in the middle, and

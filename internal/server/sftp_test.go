@@ -337,23 +337,25 @@ func (r *rig) passFile(requestNo string) {
 
 func TestUploadLimitsOfAnApp(t *testing.T) {
 	t.Parallel()
-	r := start(t, storetest.SQLite, store.Settings{UploadFileMegabytes: 1, UploadMegabytes: 2, UploadFiles: 3})
-	for _, u := range []struct {
-		name  string
-		bytes int
-		why   string
-	}{
-		{"TDU-1.csv.part", 1<<20 + 1, "a file has at most 1048576 bytes"},
-		{"TDU-1.csv.part", 1 << 20, ""}, // in place of the one before, as are the next
-		{"TDU-2.csv.part", 1<<20 - 1000, ""},
-		{"TDU-3.csv.part", 1001, "at most 3 files and 2097152 bytes"},
-		{"TDU-4.csv.part", 0, "at most 3 files"},
-	} {
-		err := r.Upload(t.Context(), u.name, make([]byte, u.bytes))
-		if got := fmt.Sprint(err); u.why == "" && err != nil || !strings.Contains(got, u.why) {
-			t.Errorf("%d bytes in %s: %v, want %q", u.bytes, u.name, err, u.why)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := start(t, engine, store.Settings{UploadFileMegabytes: 1, UploadMegabytes: 2, UploadFiles: 3})
+		for _, u := range []struct {
+			name  string
+			bytes int
+			why   string
+		}{
+			{"TDU-1.csv.part", 1<<20 + 1, "a file has at most 1048576 bytes"},
+			{"TDU-1.csv.part", 1 << 20, ""}, // in place of the one before, as are the next
+			{"TDU-2.csv.part", 1<<20 - 1000, ""},
+			{"TDU-3.csv.part", 1001, "at most 3 files and 2097152 bytes"},
+			{"TDU-4.csv.part", 0, "at most 3 files"},
+		} {
+			err := r.Upload(t.Context(), u.name, make([]byte, u.bytes))
+			if got := fmt.Sprint(err); u.why == "" && err != nil || !strings.Contains(got, u.why) {
+				t.Errorf("%d bytes in %s: %v, want %q", u.bytes, u.name, err, u.why)
+			}
 		}
-	}
+	})
 }
 
 func TestWrongKeysBarAnAddress(t *testing.T) {

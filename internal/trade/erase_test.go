@@ -212,21 +212,23 @@ func TestErasedWhileResultsAreWritten(t *testing.T) {
 // TestEraseGoesOnAfterAFault: an app whose settings cannot be read keeps no other app's buyers.
 func TestEraseGoesOnAfterAFault(t *testing.T) {
 	t.Parallel()
-	r := newImportRig(t, storetest.SQLite.New(t), store.Settings{KeepUploadDays: 30})
-	r.judge("T-1", sale("O-1", "10.00"))
-	r.look()
-	if err := r.im.DB.Do(t.Context(), store.Unit{Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
-		return q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: "broken", Settings: "{"}) // it comes first
-	}}); err != nil {
-		t.Fatal(err)
-	}
-	r.im.DB.Clock.Advance(31 * day)
-	for _, task := range r.due(KeepQueue) {
-		if err := r.im.EraseOld(t.Context(), task); err == nil || !strings.Contains(err.Error(), "broken") {
-			t.Error(err)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newImportRig(t, engine.New(t), store.Settings{KeepUploadDays: 30})
+		r.judge("T-1", sale("O-1", "10.00"))
+		r.look()
+		if err := r.im.DB.Do(t.Context(), store.Unit{Alone: func(ctx context.Context, v *store.View, q *pgdb.Queries) error {
+			return q.InsertApp(ctx, pgdb.InsertAppParams{ID: v.NextID(), AppID: "broken", Settings: "{"}) // it comes first
+		}}); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if f := r.file("T-1"); f.ErasedAt == 0 {
-		t.Errorf("%+v", f)
-	}
+		r.im.DB.Clock.Advance(31 * day)
+		for _, task := range r.due(KeepQueue) {
+			if err := r.im.EraseOld(t.Context(), task); err == nil || !strings.Contains(err.Error(), "broken") {
+				t.Error(err)
+			}
+		}
+		if f := r.file("T-1"); f.ErasedAt == 0 {
+			t.Errorf("%+v", f)
+		}
+	})
 }

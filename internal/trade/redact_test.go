@@ -259,65 +259,69 @@ func TestRedactRejected(t *testing.T) {
 // what is left of a Chinese file is not taken for another encoding.
 func TestRedactedFileIsReadAsBefore(t *testing.T) {
 	t.Parallel()
-	r := newImportRig(t, storetest.SQLite.New(t), store.Settings{})
-	was, err := redactEncodings["GB18030"](importHeader + bought("O-1", "=\"李四海\n王五\"", "上海") + "\n" + strings.Replace(bought("O-2", "Bob", "road 2"), "台灯", "镜镕", 1)) // rare second bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := r.judgeBytes("T-1", was)
-	if f.State != fileSuccess || f.Encoding != "GB18030" {
-		t.Fatalf("%+v", f)
-	}
-	if err := r.redact(f, 4); !errors.Is(err, ErrNoSuchRow) || !strings.Contains(err.Error(), "empty") {
-		t.Errorf("a line without a row: %v", err)
-	}
-	if err := r.redact(f, 2); err != nil {
-		t.Fatal(err)
-	}
-	f = r.file("T-1")
-	for line, order := range map[int]string{2: "O-1", 5: "O-2"} {
-		row, err := r.im.RowOf(t.Context(), f, store.Settings{}, line)
-		if err != nil || row.OrderID != order || row.Encoding != "GB18030" || row.Rejected || !row.Identified {
-			t.Errorf("line %d: %+v %v", line, row, err)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newImportRig(t, engine.New(t), store.Settings{})
+		was, err := redactEncodings["GB18030"](importHeader + bought("O-1", "=\"李四海\n王五\"", "上海") + "\n" + strings.Replace(bought("O-2", "Bob", "road 2"), "台灯", "镜镕", 1)) // rare second bytes
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if _, err := r.im.RowOf(t.Context(), f, store.Settings{}, 4); err == nil || !strings.Contains(err.Error(), "redaction") {
-		t.Errorf("a line that may have been blanked: %v", err)
-	}
+		f := r.judgeBytes("T-1", was)
+		if f.State != fileSuccess || f.Encoding != "GB18030" {
+			t.Fatalf("%+v", f)
+		}
+		if err := r.redact(f, 4); !errors.Is(err, ErrNoSuchRow) || !strings.Contains(err.Error(), "empty") {
+			t.Errorf("a line without a row: %v", err)
+		}
+		if err := r.redact(f, 2); err != nil {
+			t.Fatal(err)
+		}
+		f = r.file("T-1")
+		for line, order := range map[int]string{2: "O-1", 5: "O-2"} {
+			row, err := r.im.RowOf(t.Context(), f, store.Settings{}, line)
+			if err != nil || row.OrderID != order || row.Encoding != "GB18030" || row.Rejected || !row.Identified {
+				t.Errorf("line %d: %+v %v", line, row, err)
+			}
+		}
+		if _, err := r.im.RowOf(t.Context(), f, store.Settings{}, 4); err == nil || !strings.Contains(err.Error(), "redaction") {
+			t.Errorf("a line that may have been blanked: %v", err)
+		}
+	})
 }
 
 // TestRedactOverChunks: in a file of several chunks every row stays where it is, whatever chunk's end a buyer lies over.
 func TestRedactOverChunks(t *testing.T) {
-	r := newImportRig(t, storetest.SQLite.New(t), store.Settings{})
-	var b strings.Builder
-	b.WriteString(importHeader)
-	for i := range 1000 {
-		b.WriteString(bought(fmt.Sprintf("O-%d", i), fmt.Sprintf("Buyer%04d", i), "\""+strings.Repeat("x\n", 400)+"\""))
-	}
-	was := []byte(b.String())
-	f := r.judgeBytes("T-1", was)
-	if f.State != fileSuccess {
-		t.Fatalf("%+v", f)
-	}
-	var lines []int
-	for i := range RedactMost {
-		lines = append(lines, 2+401*(200+i))
-	}
-	if err := r.redact(f, lines...); err != nil {
-		t.Fatal(err)
-	}
-	got := r.kept(f)
-	if !slices.Equal(checkedRows(t, was), checkedRows(t, got)) {
-		t.Error("rows have moved")
-	}
-	for i := range 1000 {
-		if gone := !bytes.Contains(got, fmt.Appendf(nil, "Buyer%04d", i)); gone != (i >= 200 && i < 200+RedactMost) {
-			t.Errorf("buyer %d gone: %v", i, gone)
+	storetest.Each(t, func(t *testing.T, engine storetest.Engine) {
+		r := newImportRig(t, engine.New(t), store.Settings{})
+		var b strings.Builder
+		b.WriteString(importHeader)
+		for i := range 1000 {
+			b.WriteString(bought(fmt.Sprintf("O-%d", i), fmt.Sprintf("Buyer%04d", i), "\""+strings.Repeat("x\n", 400)+"\""))
 		}
-	}
-	if n := bytes.Count(got, []byte("x\n")); n != (1000-RedactMost)*400 {
-		t.Errorf("%d lines of addresses are left", n)
-	}
+		was := []byte(b.String())
+		f := r.judgeBytes("T-1", was)
+		if f.State != fileSuccess {
+			t.Fatalf("%+v", f)
+		}
+		var lines []int
+		for i := range RedactMost {
+			lines = append(lines, 2+401*(200+i))
+		}
+		if err := r.redact(f, lines...); err != nil {
+			t.Fatal(err)
+		}
+		got := r.kept(f)
+		if !slices.Equal(checkedRows(t, was), checkedRows(t, got)) {
+			t.Error("rows have moved")
+		}
+		for i := range 1000 {
+			if gone := !bytes.Contains(got, fmt.Appendf(nil, "Buyer%04d", i)); gone != (i >= 200 && i < 200+RedactMost) {
+				t.Errorf("buyer %d gone: %v", i, gone)
+			}
+		}
+		if n := bytes.Count(got, []byte("x\n")); n != (1000-RedactMost)*400 {
+			t.Errorf("%d lines of addresses are left", n)
+		}
+	})
 }
 
 // TestNobodyFindsTheBuyer: after a redaction and the encryption of what was in clear, no chunk in the database has the
