@@ -71,7 +71,12 @@ func testKey(t testing.TB, name string) *rsa.PrivateKey {
 
 func newRig(t *testing.T, engine storetest.Engine, set store.Settings) *rig {
 	t.Helper()
-	r := &rig{T: t, dir: t.TempDir(), now: time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC),
+	return newRigOver(t, engine.New(t), set)
+}
+
+func newRigOver(t *testing.T, database string, set store.Settings) *rig {
+	t.Helper()
+	r := &rig{T: t, database: database, dir: t.TempDir(), now: time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC),
 		client: testKey(t, "test-client-2048"), platform: testKey(t, "test-platform-2048")}
 	r.endpoint = func(w http.ResponseWriter) { io.WriteString(w, "SUCCESS") }
 	hook := httptest.NewServer(http.HandlerFunc(r.receive))
@@ -81,7 +86,6 @@ func newRig(t *testing.T, engine storetest.Engine, set store.Settings) *rig {
 	}
 	var seed [32]byte
 	var err error
-	r.database = engine.New(t)
 	r.db, err = store.Open(t.Context(), store.Config{Database: r.database, Random: rand.NewChaCha8(seed),
 		Clock: store.NewClock(func() time.Time { r.mu.Lock(); defer r.mu.Unlock(); return r.now })})
 	if err != nil {
