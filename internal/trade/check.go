@@ -344,6 +344,9 @@ func (c *checker) readAll(src io.ReadSeeker, res *Result) error {
 			res.Mendable++
 		}
 	}
+	if res.foreign() { // its lines are no rows
+		return nil
+	}
 	cut := 0
 	return c.pass(split, func(c *checker, b *batch) error {
 		if !c.header.clear {
@@ -428,6 +431,11 @@ func (c *checker) judgeBatch(b *batch, records []record) error {
 		}
 	}
 	return nil
+}
+
+// foreign tells whether the file is no text at all, or one of another kind.
+func (res *Result) foreign() bool {
+	return len(res.FileProblems) > 0 && res.FileProblems[0].Rule == rules[fileForeign].Name
 }
 
 // refuse notes a fault of the whole file, where it shows first.

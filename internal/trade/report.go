@@ -64,9 +64,16 @@ func (res *Result) FailReason() string {
 
 // WriteErrorFile writes the error file of the checked file src: its columns exactly as sent and in its encoding, then
 // lineNumber, errorCount and errors. All rows are in it when all is true, so that the file can be mended and sent again as a
-// whole; otherwise the rejected ones. What is wrong with the whole file stands in its first row.
+// whole; otherwise the rejected ones. What is wrong with the whole file stands in its first row. Of what is no comma
+// separated text nothing is repeated.
 func WriteErrorFile(w io.Writer, src io.ReadSeeker, res *Result, all bool) error {
 	c := res.checker
+	if res.foreign() {
+		if _, err := fmt.Fprintf(w, "%s\n1,1,%s\n", strings.Join(reportColumns[:], ","), quote(res.FileProblems[0].String())); err != nil {
+			return fmt.Errorf("write error file: %w", err)
+		}
+		return nil
+	}
 	split, err := newSplitter(src, c.enc)
 	if err != nil {
 		return fmt.Errorf("rewind trade file: %w", err)
