@@ -82,7 +82,7 @@ The same bytes again under the same requestNo: the same result, and the same att
 
 ## The file
 
-Comma separated, a header line, quotes as in RFC 4180. UTF-8, with or without a mark, UTF-16 and GB18030 are recognised, lines may end in LF or CR LF, and all of them, the header too, in empty cells that a spreadsheet has left [O]. The columns may stand in any order, their names in any letter case [O]. A name that is wrong refuses the file; its rows are judged all the same, unless a column is missing or there twice. Lengths are characters. A time without a zone has to be one that the zone's clocks show once.
+Comma separated, a header line, quotes as in RFC 4180. UTF-8, with or without a mark, UTF-16 and GB18030 are recognised, lines may end in LF or CR LF, and all of them, the header too, in empty cells that a spreadsheet has left [O]. The columns may stand in any order, their names in any letter case [O]. A name that is wrong refuses the file; its rows are judged all the same, unless a column is missing or there twice. Lengths are characters. A time without a zone has to be one that the zone's clocks show once, and all are of the years 2000 to 2099 in the app's zone.
 
 | Column [D] | Most | Needed | |
 |---|---|---|---|

@@ -14,12 +14,22 @@ func checkTransactionTime(r *reading, cell string) fault {
 		return explainTime(cell, r.zone, true)
 	}
 	r.row.At = at
-	return fault{}
+	return checkYear(at, r.zone)
 }
 
 func checkTime(r *reading, cell string) fault {
-	if _, ok := instant(cell, r.zone); !ok {
+	at, ok := instant(cell, r.zone)
+	if !ok {
 		return explainTime(cell, r.zone, false)
+	}
+	return checkYear(at, r.zone)
+}
+
+// checkYear finds what was typed or converted wrongly: years of two digits, seconds taken for milliseconds.
+func checkYear(at int64, zone *time.Location) fault {
+	year := time.UnixMilli(at).In(zone).Year()
+	if year < 2000 || year > 2099 {
+		return fault{"is in the year " + strconv.Itoa(year), "write one of the years 2000 to 2099", ""}
 	}
 	return fault{}
 }
