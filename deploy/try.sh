@@ -32,7 +32,10 @@ unset "${!PG@}" "${!PATRONI_@}" "${!ETCD_@}" "${!INFINIA_@}" # nothing of the ca
 bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -1)
 work=$(mktemp -d /tmp/infinia-try.XXXXXX)
 infinia=$source_dir/infinia # built above for root
-[[ -x $infinia ]] || { infinia=$work/infinia; (cd "$source_dir/.." && go build -o "$infinia" ./cmd/infinia); }
+if [[ -d $source_dir/../cmd/infinia ]]; then
+	infinia=$work/infinia
+	(cd "$source_dir/.." && go build -o "$infinia" ./cmd/infinia)
+fi
 started=$EPOCHREALTIME
 declare -A address=([db1]=127.0.77.1 [db2]=127.0.77.2 [db3]=127.0.77.3 [node1]=127.0.77.11 [node2]=127.0.77.12)
 declare -A pid=() # of etcd-db1, patroni-db1, node1 and so on
@@ -159,13 +162,12 @@ writer() {
 	done
 }
 
-# gap SINCE: the longest time without an acknowledgement to any writer after that moment.
+# gap WHO SINCE: the longest time without an acknowledgement to any writer, or sharer, after that moment.
 gap() {
-	cat "$work"/writer?.log | sort -n | awk -v since="$1" '{ if ($1 >= since && last && $1 - last > most) most = $1 - last; last = $1 } END { printf "%.1f", most }'
+	cat "$work/$1"?.log | sort -n | awk -v since="$2" '{ if ($1 >= since && last && $1 - last > most) most = $1 - last; last = $1 } END { printf "%.1f", most }'
 }
-writes_since() { cat "$work"/writer?.log | awk -v since="$1" '$1 > since { found = 1 } END { exit !found }'; }
-# writes_again N SINCE: enough acknowledgements since, so that the gap is over.
-writes_again() { [[ $(cat "$work"/writer?.log | awk -v since="$2" '$1 > since' | wc -l) -ge $1 ]]; }
+# again WHO N SINCE: that many acknowledgements since, so that the gap is over.
+again() { [[ $(cat "$work/$1"?.log | awk -v since="$3" '$1 > since' | wc -l) -ge $2 ]]; }
 
 share() { # NODE REQUESTNO
 	INFINIA_API="https://${address[$1]}:8443/api" "$infinia" call revenue-sharing/request -d '{"requestNo":"'"$2"'","sellerId":"S-1","currency":"CNH","amount":"0.01"}'
@@ -186,11 +188,6 @@ sharer() {
 	done
 }
 
-share_gap() {
-	cat "$work"/sharer?.log | sort -n | awk -v since="$1" '{ if ($1 >= since && last && $1 - last > most) most = $1 - last; last = $1 } END { printf "%.1f", most }'
-}
-shares_since() { [[ $(cat "$work"/sharer?.log | awk -v since="$1" '$1 > since' | wc -l) -ge 5 ]]; }
-
 # check: every acknowledged row is there, and every acknowledged share once.
 check() {
 	local noted missing
@@ -204,7 +201,7 @@ check() {
 	)
 	[[ $missing == 0 ]] || fail "$missing of $noted acknowledged rows are LOST"
 	say "  acknowledged $noted rows, lost 0"
-	until_ok 60 "shares" shares_since "$EPOCHREALTIME"
+	until_ok 60 "shares" again sharer 5 "$EPOCHREALTIME"
 	awk '{ print $2 }' "$work"/sharer?.log >"$work/shared"
 	noted=$(wc -l <"$work/shared")
 	missing=$(psql -qXAt -v ON_ERROR_STOP=1 "$url" <<-SQL
@@ -309,10 +306,10 @@ old=$primary
 at=$EPOCHREALTIME
 kill_node "$old"
 say "1. killed PostgreSQL and Patroni of the primary $old"
-until_ok 60 "a write after the failover" writes_again 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
+until_ok 60 "a write after the failover" again writer 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
 primary=$(role primary)
-until_ok 60 "a share after the failover" shares_since "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
-say "  gap of writes $(gap "$at") s, of shares $(share_gap "$at") s; primary is $primary"
+until_ok 60 "a share after the failover" again sharer 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
+say "  gap of writes $(gap writer "$at") s, of shares $(gap sharer "$at") s; primary is $primary"
 [[ $primary == "$standby" ]] || fail "$primary was promoted, not the synchronous standby $standby"
 check
 wait $load 2>/dev/null || true # pgbench ends when its connections break
@@ -341,9 +338,9 @@ primary=$(role primary) standby=$(role synchronous)
 at=$EPOCHREALTIME
 kill -9 "$(postmaster "$primary")"
 say "2. killed PostgreSQL of the primary $primary, not its Patroni"
-until_ok 60 "a write after the failover" writes_again 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
-until_ok 60 "a share after the failover" shares_since "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
-say "  gap of writes $(gap "$at") s, of shares $(share_gap "$at") s; primary is $(role primary)"
+until_ok 60 "a write after the failover" again writer 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
+until_ok 60 "a share after the failover" again sharer 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
+say "  gap of writes $(gap writer "$at") s, of shares $(gap sharer "$at") s; primary is $(role primary)"
 check
 
 # --- 3. the synchronous standby dies, then the last standby too: writes wait
@@ -354,8 +351,8 @@ until_ok 30 "the third machine" standbys 2
 at=$EPOCHREALTIME
 kill_node "$standby"
 say "3. killed the synchronous standby $standby"
-until_ok 60 "a write with the other standby" writes_again 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
-say "  gap of writes $(gap "$at") s; synchronous is now $(role synchronous || echo any)"
+until_ok 60 "a write with the other standby" again writer 5 "$(awk -v a="$at" 'BEGIN { printf "%.6f", a + 0.5 }')"
+say "  gap of writes $(gap writer "$at") s; synchronous is now $(role synchronous || echo any)"
 for node in db1 db2 db3; do [[ $node == "$primary" || $node == "$standby" ]] || other=$node; done
 at=$EPOCHREALTIME
 kill_node "$other"
@@ -363,13 +360,13 @@ say "   killed the other standby $other"
 sleep 1
 since=$EPOCHREALTIME
 sleep 4
-if writes_since "$since"; then fail "a write was acknowledged with no standby"; fi
-say "  no write was acknowledged; what the primary shows of the waiting ones:"
+if again writer 1 "$since" || again sharer 1 "$since"; then fail "a write or a share was acknowledged with no standby"; fi
+say "  no write and no share was acknowledged; what the primary shows of the waiting ones:"
 admin "$primary" postgres "select count(*), wait_event_type, wait_event from pg_stat_activity where usename = 'infinia' and state = 'active' group by 2, 3" | sed 's/^/         /'
 say "  a read through the same URL answers: $(sql 'select count(*) > 0 from acked')"
 start_patroni "$other"
-until_ok 60 "a write after the standby's return" writes_again 5 "$since"
-say "  $other is back, and the waiting writes went on by themselves; gap $(gap "$at") s"
+until_ok 60 "a write after the standby's return" again writer 5 "$since"
+say "  $other is back, and the waiting writes went on by themselves; gap $(gap writer "$at") s"
 check
 
 # --- 4. the nodes are replaced one after the other, as for an upgrade; then one is killed
@@ -381,12 +378,12 @@ for node in node1 node2; do
 	start_node $node
 	until_ok 30 "$node" curl -sf --cacert "$work/ca.crt" "https://${address[$node]}:8443/readyz"
 done
-say "4. stopped each node and started it again; gap of shares $(share_gap "$at") s"
+say "4. stopped each node and started it again; gap of shares $(gap sharer "$at") s"
 at=$EPOCHREALTIME
 kill -9 "${pid[node2]}"
 unset "pid[node2]"
-until_ok 30 "a share without node2" shares_since "$at"
-say "   killed node2; gap of shares $(share_gap "$at") s"
+until_ok 30 "a share without node2" again sharer 5 "$at"
+say "   killed node2; gap of shares $(gap sharer "$at") s"
 check
 settled() { [[ $(sql "select count(*) from share where state <> 'SETTLED'") -le 2 ]]; } # those that are asked for meanwhile
 until_ok 30 "what node2 had begun to be settled" settled

@@ -348,7 +348,7 @@ func (c checkCmd) print(w io.Writer, is checked, res *trade.Result) error {
 	}
 	next := "mend the cells and send that file: the three columns that were added are ignored"
 	switch {
-	case res.Unread:
+	case res.Unread():
 		next = "what is wrong with the whole file has to be mended first: until then no row is judged"
 	case len(res.FileProblems) > 0:
 		next = "mend what is wrong with the whole file and the cells, and send that file: the three columns that were added are ignored"

@@ -98,7 +98,7 @@ func (s *session) Fileread(r *sftp.Request) (_ io.ReaderAt, err error) {
 	if err := s.open.acquire(); err != nil {
 		return nil, err
 	}
-	d := &download{log: s.log, open: &s.open}
+	d := &download{log: s.log, path: r.Filepath, open: &s.open}
 	if dir == resultDir {
 		_, d.src, err = s.result(name)
 	} else if _, err = s.stat(r.Filepath); err == nil {
@@ -359,11 +359,12 @@ func (l *listing) Close() error {
 type download struct {
 	src  io.ReaderAt // what is in /upload is closed too
 	log  *slog.Logger
+	path string
 	open *slots
 }
 
 func (d *download) ReadAt(p []byte, off int64) (n int, err error) {
-	defer guard(d.log, "", &err)
+	defer guard(d.log, d.path, &err)
 	return d.src.ReadAt(p, off)
 }
 

@@ -117,9 +117,6 @@ type Result struct {
 
 	// FileProblems are faults of the whole file. When there is one, no row is accepted.
 	FileProblems []Problem
-
-	// Unread tells that no row was judged, because it could not be told from the header which cell is which.
-	Unread bool
 	// Problems are those of rows, by line: the first 1,000 errors and the first 1,000 warnings. The error file has them all.
 	Problems []Problem
 	// More is the number of problems that are not in Problems.
@@ -338,7 +335,7 @@ func (c *checker) readAll(src io.ReadSeeker, res *Result) error {
 			return err
 		}
 	}
-	res.FileProblems, res.Unread = c.header.problems, !c.header.clear
+	res.FileProblems = c.header.problems
 	for _, p := range res.FileProblems {
 		if p.Mend != "" || p.Remove {
 			res.Mendable++
@@ -432,6 +429,9 @@ func (c *checker) judgeBatch(b *batch, records []record) error {
 	}
 	return nil
 }
+
+// Unread tells that no row was judged, because it cannot be told from the header which cell is which.
+func (res *Result) Unread() bool { return !res.checker.header.clear }
 
 // foreign tells whether the file is no text at all, or one of another kind.
 func (res *Result) foreign() bool {

@@ -113,6 +113,14 @@ func readHeader(rec record, enc encoding) header {
 		return whole(fileLineEnds, "")
 	}
 	h := header{size: len(rec.cells), extraLast: true}
+	take := func(cell, column int) {
+		if len(h.unnamed) > 0 {
+			h.problems = append(h.problems, refuse("", fileUnnamed, strconv.Itoa(h.unnamed[0]+1)))
+			h.unnamed = nil
+		}
+		h.own, h.columns = append(h.own, cell), append(h.columns, column)
+		h.extraLast = len(h.own) == cell+1
+	}
 	seen := make(map[string]int)
 	for i, s := range rec.cells {
 		cell, _ := enc.decode(rec.raw[s.from:s.to])
@@ -136,20 +144,14 @@ func readHeader(rec record, enc encoding) header {
 			p.Mend = meant
 			h.problems = append(h.problems, p)
 			if column, _ := columnNamed(meant); column >= 0 {
-				h.own, h.columns = append(h.own, i), append(h.columns, column)
-				h.extraLast = len(h.own) == i+1
+				take(i, column)
 			}
 		case !known:
 			h.problems = append(h.problems, refuse(shorten(name), fileUnknown, ""))
 		case seen[folded] == 2:
 			h.problems = append(h.problems, refuse(name, fileTwice, ""))
 		case column >= 0:
-			if len(h.unnamed) > 0 {
-				h.problems = append(h.problems, refuse("", fileUnnamed, strconv.Itoa(h.unnamed[0]+1)))
-				h.unnamed = nil
-			}
-			h.own, h.columns = append(h.own, i), append(h.columns, column)
-			h.extraLast = len(h.own) == i+1
+			take(i, column)
 		}
 	}
 	h.nearly = slices.DeleteFunc(h.nearly, func(n nearlyNamed) bool {

@@ -398,17 +398,17 @@ func (b *bench) judgeReturns(rows []Row, booked []Booked, before itemBooks) {
 // tooMuch tells what the returns of an item and its sales add up to, and where they are.
 func (b *bench) tooMuch(rows []Row, booked []Booked, returns, sales int64) finding {
 	var currency money.Currency
-	side := func(sum int64, sign int) string {
+	side := func(sum int64, of int) string {
 		count, place, line := 0, "", 0
 		for i := range booked {
-			if f := &booked[i]; cmp.Compare(f.Amount, 0) == sign {
+			if f := &booked[i]; sign(f.Amount) == of {
 				if count++; place == "" {
 					currency, place = f.Currency, f.place()
 				}
 			}
 		}
 		for i := range rows {
-			if row := &rows[i]; row.state == 0 && cmp.Compare(row.Amount, 0) == sign {
+			if row := &rows[i]; row.state == 0 && sign(row.Amount) == of {
 				if count++; line == 0 || row.Line < line {
 					currency, line = row.Currency, row.Line
 					place = fmt.Sprintf("line %d", line)
